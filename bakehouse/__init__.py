@@ -1,0 +1,1 @@
+"""Bakes machine images and containers for distributed training, and proves that they work."""

@@ -1,0 +1,44 @@
+"""The command line: dispatch, and how errors end the program."""
+
+import os
+import sys
+from importlib import import_module
+
+import typer
+
+from bakehouse.console import progress
+from bakehouse.errors import BakehouseError
+
+EXIT_STATUSES = """
+Exit status: 0 done; 1 a check failed; 2 wrong input; 3 this machine lacks something;
+4 an artefact could not be fetched or verified; 5 a build failed; 6 a run failed; 130 interrupted.
+"""
+
+application = typer.Typer(
+    name="bakehouse",
+    help=f"Bake images for distributed training, and prove that they work.\n\n{EXIT_STATUSES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+for _command in ("stack", "build", "run", "check", "diff"):
+    import_module(f"bakehouse.commands.{_command}").register(application)
+
+
+def main() -> None:
+    """Run the command line; a BakehouseError is one clear message, never a traceback."""
+    try:
+        application()
+    except BakehouseError as error:
+        progress.print(f"[bold red]error:[/bold red] {_escaped(str(error))}")
+        if os.environ.get("BAKEHOUSE_TRACEBACK"):
+            raise
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        progress.print("[bold red]interrupted[/bold red]")
+        sys.exit(130)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")
