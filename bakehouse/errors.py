@@ -26,7 +26,7 @@ class BakehouseError(Exception):
         return f"{prefix}{self.what}{suffix}"
 
 
-class CheckFailure(BakehouseError):
+class CheckError(BakehouseError):
     """At least one check failed."""
 
     exit_status = 1

@@ -56,7 +56,9 @@ def run(
         ) from error
     except subprocess.TimeoutExpired as error:
         raise failure(
-            f"{command[0]} did not end within {timeout_s} s", where=shlex.join(command), remedy=remedy
+            f"{command[0]} did not end within {timeout_s} s",
+            where=shlex.join(command),
+            remedy=remedy,
         ) from error
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])

@@ -1,0 +1,62 @@
+"""The command line's frame: help, exit statuses, errors without tracebacks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bakehouse import cli, errors
+
+COMMANDS = ("stack", "build", "run", "check", "diff")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bakehouse", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"bakehouse {command}" in done.stdout.split("Usage:")[1].split("\n", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.CheckError, 1),
+        (errors.InputError, 2),
+        (errors.HostError, 3),
+        (errors.DownloadError, 4),
+        (errors.BuildError, 5),
+        (errors.RunError, 6),
+    ],
+)
+def test_each_failure_ends_in_its_documented_status(
+    error: type[errors.BakehouseError],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise error("the oven is cold", where="oven.yml:3: [heat]", remedy="light it")
+
+    monkeypatch.setattr(cli, "application", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == status
+    assert f"{status} " in cli.EXIT_STATUSES
+    shown = capsys.readouterr().err
+    assert "oven.yml:3: [heat]: the oven is cold" in shown
+    assert "remedy: light it" in shown
+    assert "Traceback" not in shown
+
+
+def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "application", interrupt)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
