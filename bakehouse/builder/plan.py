@@ -1,0 +1,203 @@
+"""What a container image is made of: its layers, each with a key over exactly its inputs.
+
+The key of a layer covers the key below, the files of its role and of the roles that it includes,
+the values of those variables that the role's specification names, and the mechanism itself.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bakehouse import layout
+from bakehouse.errors import InputError
+from bakehouse.images import Image, playbook_roles
+from bakehouse.stacks import documents
+from bakehouse.stacks.stack import Stack
+
+MECHANISM = "1"
+"""Changed by hand when the generated Dockerfile changes what a layer contains."""
+
+LEFT_OUT = {"README.md", "molecule", "tests", "__pycache__"}
+WHEELS = "/srv"
+"""Where wheels are mounted; an empty folder of every distribution, so no mount point stays behind."""
+
+_INCLUDED = re.compile(r"(?:include|import)_role:\s*\n\s+name:\s*([a-z0-9_]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer to be.
+
+    Attributes:
+        name: Role, or the test case's name.
+        kind: "role" or "case".
+        files: Path inside the layer's context to the file that goes there.
+        digests: The same paths to SHA-256.
+        variables: What the role is given.
+        wheels: Names of the Python records whose wheels are mounted.
+        key: Hex digest over all of it and the layer below.
+    """
+
+    name: str
+    kind: str
+    files: Mapping[str, Path] = field(repr=False)
+    digests: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, Any] = field(repr=False)
+    wheels: tuple[str, ...] = ()
+    key: str = ""
+
+    def inputs(self, below: str) -> dict[str, Any]:
+        """Everything that the key covers, as plain data."""
+        return {
+            "below": below,
+            "name": self.name,
+            "files": dict(self.digests),
+            "variables": dict(self.variables),
+            "wheels": list(self.wheels),
+            "mechanism": MECHANISM,
+        }
+
+    def with_key(self, below: str) -> "Layer":
+        """The same layer, keyed on top of another."""
+        text = json.dumps(self.inputs(below), sort_keys=True, separators=(",", ":"))
+        return replace(self, key=hashlib.sha256(text.encode()).hexdigest())
+
+
+def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: str) -> list[Layer]:
+    """Layers of a container image, keyed.
+
+    Args:
+        image: Of kind container.
+        stack: Gives the records.
+        identity: Values for the role image_info, without the build id, which is made here.
+        base: Digest of the image below and of the Ansible that works on it.
+
+    Raises:
+        InputError: The playbook names a role that does not exist.
+    """
+    assert image.playbook is not None
+    values = {**stack.variables, **_play_variables(image.playbook), **identity}
+    roles = [r for r in playbook_roles(image.playbook) if "container" in targets(r)]
+    draft = keyed([_role_layer(role, values, stack) for role in roles], base)
+    build = build_id(draft[-1].key if draft else base)
+    values["image_info_build"] = build
+    return keyed([_role_layer(role, values, stack) for role in roles], base)
+
+
+def keyed(layers: list[Layer], base: str) -> list[Layer]:
+    """Chain the keys of layers, the lowest first."""
+    result: list[Layer] = []
+    for layer in layers:
+        result.append(layer.with_key(result[-1].key if result else base))
+    return result
+
+
+def build_id(key: str) -> str:
+    """The short name of a build: 12 hex digits of the digest of its inputs."""
+    return key[:12]
+
+
+def case_layer(case: str, stack: Stack, below: str) -> Layer:
+    """The layer of a test case, keyed on top of its base image.
+
+    Raises:
+        InputError: There is no such case, or the stack has no record for it.
+    """
+    folder = layout.CONTAINERS / case
+    if not (folder / "Dockerfile").is_file():
+        raise InputError(f"there is no test case {case}", where=str(folder), remedy="add a Dockerfile")
+    record = f"{case.replace('-', '_')}_release"
+    files = tree(folder)
+    wheels = (record,) if record in stack.records else ()
+    variables = {record: stack.variables[record]} if wheels else {}
+    return Layer(
+        name=case,
+        kind="case",
+        files=files,
+        digests=digests(files),
+        variables=variables,
+        wheels=wheels,
+    ).with_key(below)
+
+
+def targets(role: str) -> list[str]:
+    """The targets on which a role does anything.
+
+    Raises:
+        InputError: There is no such role.
+    """
+    folder = layout.ROLES / role
+    if not (folder / "tasks" / "main.yml").is_file():
+        raise InputError(f"there is no role {role}", where=str(folder), remedy="see docs/add-a-role.md")
+    variables = folder / "vars" / "main.yml"
+    found = documents.load(variables).data.get(f"__{role}_targets") if variables.is_file() else None
+    return list(found) if found else ["machine", "container"]
+
+
+def tree(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """Files of a folder that matter for a build, by their path inside it; links are followed."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name in LEFT_OUT or path.suffix == ".pyc":
+            continue
+        if path.is_dir():
+            found.update(tree(path, f"{prefix}{path.name}/"))
+        else:
+            found[f"{prefix}{path.name}"] = path
+    return found
+
+
+def digests(files: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 of each file with its executable bit."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        + ("+x" if path.stat().st_mode & 0o111 else "")
+        for name, path in files.items()
+    }
+
+
+def _role_layer(role: str, values: Mapping[str, Any], stack: Stack) -> Layer:
+    files: dict[str, Path] = {}
+    for name in _with_included(role):
+        files.update(tree(layout.ROLES / name, f"roles/{name}/"))
+    options = _options(role)
+    given = {name: values[name] for name in sorted(options) if name in values}
+    if f"{role}_target" in options:
+        given[f"{role}_target"] = "container"
+    wheels: tuple[str, ...] = ()
+    if f"{role}_wheelhouse" in options:
+        wheels = tuple(n for n in given if n in stack.records and "requirements" in given[n])
+    if wheels:
+        given[f"{role}_wheelhouse"] = WHEELS
+    return Layer(
+        name=role, kind="role", files=files, digests=digests(files), variables=given, wheels=wheels
+    )
+
+
+def _with_included(role: str) -> list[str]:
+    found, todo = [], [role]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.append(name)
+        for path in sorted((layout.ROLES / name / "tasks").glob("*.yml")):
+            todo += _INCLUDED.findall(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _options(role: str) -> set[str]:
+    specification = layout.ROLES / role / "meta" / "argument_specs.yml"
+    if not specification.is_file():
+        return set()
+    entries = documents.load(specification).data["argument_specs"]
+    return {name for entry in entries.values() for name in entry.get("options") or {}}
+
+
+def _play_variables(playbook: str) -> dict[str, Any]:
+    play = documents.load_list(layout.PLAYBOOKS / f"{playbook}.yml")[0]
+    return dict(play.get("vars") or {})

@@ -1,0 +1,168 @@
+"""Wheels for images, fetched once by the host's own pip configuration, every one by its digest."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement as PackageRequirement
+from packaging.utils import canonicalize_name
+
+from bakehouse import layout
+from bakehouse.errors import DownloadError
+from bakehouse.process import run
+from bakehouse.stacks.records import PythonRecord, Requirement
+from bakehouse.stacks.stack import Stack
+
+CONTROLLER = ("ansible-core", "mitogen", "pip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """The Python of an image: what its wheels must fit.
+
+    Attributes:
+        version: "3.11".
+        glibc: Minor version of the C library: 36 for glibc 2.36.
+        machine: "x86_64" or "aarch64".
+    """
+
+    version: str
+    glibc: int
+    machine: str
+
+    def pip_options(self) -> list[str]:
+        """pip's options that select wheels for this interpreter."""
+        digits = self.version.replace(".", "")
+        platforms = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, 4, -1)]
+        options = ["--python-version", self.version, "--implementation", "cp"]
+        for abi in (f"cp{digits}", "abi3", "none"):
+            options += ["--abi", abi]
+        for platform in (*platforms, f"manylinux2014_{self.machine}", f"linux_{self.machine}"):
+            options += ["--platform", platform]
+        return options
+
+
+def prepare(stack: Stack, interpreter: Interpreter | None = None) -> Path:
+    """Folder of verified wheels of all Python records of a stack; later calls cost nothing.
+
+    Args:
+        stack: Its records name the wheels and their digests.
+        interpreter: The image's Python; Debian 12's on this machine's architecture by default.
+
+    Raises:
+        DownloadError: A wheel cannot be had, or is not what its record promises.
+    """
+    python = interpreter or Interpreter(version="3.11", glibc=36, machine=os.uname().machine)
+    records = [record for record in stack.records.values() if isinstance(record, PythonRecord)]
+    requirements = {r.name: r for record in records for r in record.requirements}
+    indexes = tuple(record.index for record in records if record.index)
+    folder = layout.STATE / "wheelhouse" / stack.name
+    _fill(folder, requirement_lines(requirements.values()), python, indexes)
+    return folder
+
+
+def prepare_controller(interpreter: Interpreter) -> Path:
+    """Folder of verified wheels of Ansible for an image's Python, with their requirements.txt.
+
+    Raises:
+        DownloadError: A wheel cannot be had.
+    """
+    names = _closure(CONTROLLER)
+    lock = (layout.ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
+    lines = [block for block in _blocks(lock) if _name(block) in names]
+    folder = layout.STATE / "wheelhouse" / f"controller-{interpreter.version}-{interpreter.machine}"
+    _fill(folder, lines, interpreter, ())
+    return folder
+
+
+def requirement_lines(requirements: Iterable[Requirement]) -> list[str]:
+    """Lines of a requirements file with digests."""
+    return [
+        f"{r.name}=={r.version} " + " ".join(f"--hash=sha256:{digest}" for digest in r.sha256)
+        for r in requirements
+    ]
+
+
+def wheels_of(folder: Path, requirements: Iterable[Requirement]) -> list[Path]:
+    """The wheels of a folder that have one of the requirements' digests, by name."""
+    wanted = {canonicalize_name(r.name) for r in requirements}
+    wheels = sorted(folder.glob("*.whl"))
+    return [wheel for wheel in wheels if canonicalize_name(wheel.name.split("-")[0]) in wanted]
+
+
+def _fill(
+    folder: Path, lines: list[str], interpreter: Interpreter, indexes: tuple[str, ...]
+) -> None:
+    stamp = folder / ".complete"
+    content = json.dumps([lines, interpreter.pip_options()])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        requirements = partial / "requirements.txt"
+        requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _download(partial, requirements, interpreter, indexes, [folder] if folder.is_dir() else [])
+        (partial / ".complete").write_text(digest)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _download(
+    folder: Path,
+    requirements: Path,
+    interpreter: Interpreter,
+    indexes: tuple[str, ...],
+    present: list[Path],
+) -> None:
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+        "--only-binary=:all:", "--dest", str(folder), "--requirement", str(requirements),
+        *interpreter.pip_options(),
+        *[part for old in present for part in ("--find-links", str(old))],
+    ]  # fmt: skip
+    remedy = "see pip's message; `bakehouse stack lock --dry-run` compares digests with the index"
+    try:
+        run(command, failure=DownloadError, remedy=remedy, quiet=True)
+    except DownloadError as error:
+        if not indexes or "DO NOT MATCH" in error.what:
+            raise
+        # The host's own configuration does not have them all: ask the vendors' indexes too.
+        extra = [part for index in indexes for part in ("--extra-index-url", index)]
+        run([*command, "--retries", "2", *extra], failure=DownloadError, remedy=remedy, quiet=True)
+
+
+def _closure(names: Iterable[str]) -> set[str]:
+    """Names of distributions and of all that they need, as installed beside us."""
+    found: set[str] = set()
+    todo = [canonicalize_name(name) for name in names]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or []:
+            requirement = PackageRequirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                todo.append(canonicalize_name(requirement.name))
+    return found
+
+
+def _blocks(lock: str) -> list[str]:
+    lines = [line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [" ".join(line.split()) for line in joined.splitlines()]
+
+
+def _name(line: str) -> str:
+    return canonicalize_name(line.split("==")[0])

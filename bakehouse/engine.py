@@ -1,0 +1,218 @@
+"""The only module that talks to docker: the SDK for containers, its command line for BuildKit."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+from docker.models.images import Image
+from docker.models.networks import Network
+
+from bakehouse.errors import HostError
+
+OWNER = "org.bakehouse.owner"
+CLIENTS = ("/usr/bin/docker", "/usr/local/bin/docker")
+START_ENGINE = "run `make setup`, which installs and starts the Docker engine"
+
+
+@cache
+def connect() -> docker.DockerClient:
+    """A client of the running engine.
+
+    Raises:
+        HostError: No engine answers, or this user may not use it.
+    """
+    try:
+        client = docker.from_env()
+        client.ping()
+    except DockerException as error:
+        if "Permission denied" in str(error):
+            raise HostError(
+                "this user may not use the Docker engine",
+                remedy="as root: usermod -aG docker $USER; then log in again",
+            ) from error
+        raise HostError(f"no Docker engine answers: {error}", remedy=START_ENGINE) from error
+    return client
+
+
+@cache
+def buildkit_client() -> str:
+    """Path of a docker command that can build with BuildKit.
+
+    Docker 23 and later need the buildx plugin for that; 20.10 has it built in.
+
+    Raises:
+        HostError: There is none.
+    """
+    connect()
+    candidates = [shutil.which("docker"), *CLIENTS]
+    for path in dict.fromkeys(c for c in candidates if c and Path(c).exists()):
+        version = _output(path, "version", "--format", "{{.Client.Version}}")
+        if version and int(version.split(".")[0]) < 23:
+            return path
+        if version and _output(path, "buildx", "version"):
+            return path
+    raise HostError(
+        "no docker command here can build with BuildKit",
+        remedy="install the buildx plugin (docker-buildx) or Debian's docker.io",
+    )
+
+
+def image(reference: str) -> Image | None:
+    """An image by name or id; None if the engine has none."""
+    try:
+        return connect().images.get(reference)
+    except (ImageNotFound, NotFound):
+        return None
+
+
+def labels(reference: str) -> dict[str, str]:
+    """Labels of an image; empty if there is none."""
+    found = image(reference)
+    return dict(found.labels) if found else {}
+
+
+def tag(image_id: str, repository: str, *tags: str) -> None:
+    """Give an image its names, and remove the image that they named before if nothing else does."""
+    before = {found.id for name in tags if (found := image(f"{repository}:{name}"))}
+    target = connect().images.get(image_id)
+    for name in tags:
+        target.tag(repository, name)
+    for old in before - {target.id}:
+        remove_if_unused(str(old))
+
+
+def remove_if_unused(image_id: str) -> None:
+    """Remove an image that has no name and no container; leave it otherwise."""
+    found = image(image_id)
+    if found is not None and not found.tags:
+        with suppress(APIError):
+            connect().images.remove(image_id)
+
+
+def built_commands() -> str:
+    """The commands whose results BuildKit still has, one a line."""
+    records = connect().df().get("BuildCache") or []
+    return "\n".join(str(record.get("Description", "")) for record in records)
+
+
+def owner_label() -> dict[str, str]:
+    """Label that ties a container, network or volume to this process."""
+    return {OWNER: f"{_boot_id()}:{os.getpid()}:{_started(os.getpid())}"}
+
+
+def sweep() -> list[str]:
+    """Remove containers, networks and volumes whose process is gone; returns their names."""
+    client = connect()
+    removed = []
+    for container in client.containers.list(all=True, filters={"label": OWNER}):
+        if _is_orphan(container.labels):
+            with suppress(NotFound, APIError):
+                container.remove(force=True, v=True)
+                removed.append(str(container.name))
+    for kind in (client.networks, client.volumes):
+        for thing in kind.list(filters={"label": OWNER}):
+            if _is_orphan(thing.attrs.get("Labels") or {}):
+                with suppress(NotFound, APIError):
+                    thing.remove()
+                    removed.append(str(thing.name))
+    return removed
+
+
+@contextmanager
+def running_container(
+    reference: str, command: list[str] | None = None, **options: Any
+) -> Iterator[Container]:
+    """A detached container, removed with its anonymous volumes at the end, whatever happens.
+
+    Args:
+        reference: Image.
+        command: Defaults to the image's own.
+        options: As for the SDK's `containers.run`.
+
+    Raises:
+        HostError: The image does not exist, or the container cannot start.
+    """
+    wanted = {**owner_label(), **options.pop("labels", {})}
+    options.setdefault("name", f"bakehouse-{uuid4().hex[:12]}")
+    container = None
+    try:
+        container = connect().containers.create(
+            reference, command, detach=True, labels=wanted, **options
+        )
+        container.start()
+        yield container
+    except ImageNotFound as error:
+        raise HostError(f"there is no image {reference}", remedy="build it first") from error
+    finally:
+        if container is not None:
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
+
+
+@contextmanager
+def network(name: str) -> Iterator[Network]:
+    """A bridge network of our own, removed at the end."""
+    made = connect().networks.create(name, labels=owner_label(), check_duplicate=True)
+    try:
+        yield made
+    finally:
+        with suppress(NotFound):
+            made.remove()
+
+
+def build_command(
+    context: Path, dockerfile: Path, iidfile: Path, options: list[str]
+) -> tuple[list[str], Mapping[str, str]]:
+    """The BuildKit command line and its environment; the image's id goes to `iidfile`.
+
+    Raises:
+        HostError: As `buildkit_client`.
+    """
+    command = [buildkit_client(), "build", "--progress=plain", "--iidfile", str(iidfile)]
+    return [*command, *options, "-f", str(dockerfile), str(context)], {"DOCKER_BUILDKIT": "1"}
+
+
+def output_of(reference: str, command: list[str]) -> str:
+    """Standard output of a command in a throw-away container.
+
+    Raises:
+        HostError: The image does not exist or the command fails.
+    """
+    with running_container(reference, command, entrypoint=[]) as container:
+        status = container.wait()["StatusCode"]
+        text = container.logs(stdout=True, stderr=False).decode()
+        if status != 0:
+            raise HostError(f"{command[0]} ended with {status} in {reference}: {container.logs()!r}")
+        return text
+
+
+def _output(*command: str) -> str:
+    # The client prints its own version even where it cannot reach an engine.
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _started(pid: int) -> str | None:
+    """Start time of a process in clock ticks since boot: tells a reused process id apart."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return None
+
+
+def _is_orphan(label_values: Mapping[str, str]) -> bool:
+    boot, pid, started = label_values.get(OWNER, "::").split(":")
+    return boot != _boot_id() or not pid.isdigit() or _started(int(pid)) != started

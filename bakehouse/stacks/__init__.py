@@ -1,0 +1,1 @@
+"""Stacks: which versions go together, and the rules between them."""
