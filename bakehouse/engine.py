@@ -19,6 +19,8 @@ from docker.models.networks import Network
 from bakehouse.errors import HostError
 
 OWNER = "org.bakehouse.owner"
+KEPT = "org.bakehouse.kept"
+StartedContainer = Container  # for annotations elsewhere: no other module imports docker
 CLIENTS = ("/usr/bin/docker", "/usr/local/bin/docker")
 START_ENGINE = "run `make setup`, which installs and starts the Docker engine"
 
@@ -129,44 +131,86 @@ def sweep() -> list[str]:
 
 @contextmanager
 def running_container(
-    reference: str, command: list[str] | None = None, **options: Any
+    reference: str, command: list[str] | None = None, *, keep: bool = False, **options: Any
 ) -> Iterator[Container]:
     """A detached container, removed with its anonymous volumes at the end, whatever happens.
 
     Args:
         reference: Image.
         command: Defaults to the image's own.
+        keep: Leave the container behind, for a person to look at.
         options: As for the SDK's `containers.run`.
 
     Raises:
         HostError: The image does not exist, or the container cannot start.
     """
-    wanted = {**owner_label(), **options.pop("labels", {})}
+    wanted = {**_label(keep=keep), **options.pop("labels", {})}
     options.setdefault("name", f"bakehouse-{uuid4().hex[:12]}")
     container = None
     try:
-        container = connect().containers.create(
-            reference, command, detach=True, labels=wanted, **options
-        )
-        container.start()
+        try:
+            container = connect().containers.create(
+                reference, command, detach=True, labels=wanted, **options
+            )
+            container.start()
+        except ImageNotFound as error:
+            raise HostError(f"there is no image {reference}", remedy="build it first") from error
+        except APIError as error:
+            raise HostError(
+                f"the container {options['name']} cannot start: {error.explanation}",
+                remedy="see what the engine says there",
+            ) from error
         yield container
-    except ImageNotFound as error:
-        raise HostError(f"there is no image {reference}", remedy="build it first") from error
     finally:
-        if container is not None:
+        if container is not None and not keep:
             with suppress(NotFound):
                 container.remove(force=True, v=True)
 
 
+def output(container: Container) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Chunks of a container's standard output and standard error, until it ends."""
+    yield from container.attach(stdout=True, stderr=True, stream=True, logs=True, demux=True)
+
+
+def kill(container: Container) -> bool:
+    """Send SIGKILL to all of a container; false if it had ended already."""
+    try:
+        container.kill()
+    except APIError:
+        return False
+    return True
+
+
+def endpoint(network_name: str, alias: str) -> dict[str, Any]:
+    """Container options that join a network of ours under a host name."""
+    settings = connect().api.create_endpoint_config(aliases=[alias])
+    return {
+        "network": network_name,
+        "networking_config": {network_name: settings},
+        "hostname": alias,
+    }
+
+
 @contextmanager
-def network(name: str) -> Iterator[Network]:
-    """A bridge network of our own, removed at the end."""
-    made = connect().networks.create(name, labels=owner_label(), check_duplicate=True)
+def network(name: str, *, keep: bool = False) -> Iterator[Network]:
+    """A bridge network of our own, removed at the end unless it is to be kept.
+
+    Raises:
+        HostError: The engine cannot make one.
+    """
+    try:
+        made = connect().networks.create(name, labels=_label(keep=keep), check_duplicate=True)
+    except APIError as error:
+        raise HostError(
+            f"the network {name} cannot be made: {error.explanation}",
+            remedy="remove networks that nobody uses: docker network ls",
+        ) from error
     try:
         yield made
     finally:
-        with suppress(NotFound):
-            made.remove()
+        if not keep:
+            with suppress(NotFound):
+                made.remove()
 
 
 def build_command(
@@ -191,8 +235,15 @@ def output_of(reference: str, command: list[str]) -> str:
         status = container.wait()["StatusCode"]
         text = container.logs(stdout=True, stderr=False).decode()
         if status != 0:
-            raise HostError(f"{command[0]} ended with {status} in {reference}: {container.logs()!r}")
+            raise HostError(
+                f"{command[0]} ended with {status} in {reference}: {container.logs()!r}"
+            )
         return text
+
+
+def _label(*, keep: bool) -> dict[str, str]:
+    # Without the owner's label, sweep() leaves a thing alone.
+    return {KEPT: "true"} if keep else owner_label()
 
 
 def _output(*command: str) -> str:
