@@ -1,11 +1,161 @@
 """`bakehouse run`."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+if TYPE_CHECKING:
+    from bakehouse.launch.request import Request
+    from bakehouse.launch.run_record import RunRecord
+    from bakehouse.launch.summary import Summary
+
+HELP = """Run a test case on this machine: each node is a container on a network of its own.
+
+Results go to `out/<image>/run/`: `run.json` (what happened, every logged step), one log for each
+node, and the checkpoints. The old ones are removed when the new run begins.
+
+Examples:
+
+    bakehouse run cpu-ddp                                          # to the end, unbroken
+
+    bakehouse run cpu-ddp --kill-node 1 --kill-after-step 60       # kill a node, then resume
+
+    bakehouse run cpu-ddp --nodes 1 --processes-per-node 4 --configuration digits-mlp
+
+    bakehouse run cpu-ddp --json --output /tmp/run | jq .accuracy
+
+Exit status: 0 done and as promised; 1 the accuracy, the number of processes or the repeated steps
+are not as the test case promises; 2 wrong input; 3 this machine lacks something; 6 the run failed;
+130 interrupted.
+"""
 
 
 def register(application: typer.Typer) -> None:
     """Add this command to the command line."""
 
-    @application.command(name="run")
-    def run_command() -> None:
-        raise NotImplementedError
+    @application.command(name="run", help=HELP)
+    def run_command(
+        case: Annotated[
+            str,
+            typer.Argument(help="Test case: a folder of containers/.", autocompletion=_case_names),
+        ],
+        *,
+        nodes: Annotated[int | None, typer.Option(min=1, help="Default: as case.yml says.")] = None,
+        processes_per_node: Annotated[
+            int | None, typer.Option(min=1, help="Default: as case.yml says.")
+        ] = None,
+        kill_node: Annotated[
+            int | None,
+            typer.Option(min=0, help="Kill this node in mid-training, then start all again."),
+        ] = None,
+        kill_after_step: Annotated[
+            int | None,
+            typer.Option(min=1, help="Kill once this step is logged and a checkpoint is there."),
+        ] = None,
+        configuration: Annotated[
+            str | None, typer.Option(help="One of the test case's configurations.")
+        ] = None,
+        image: Annotated[
+            str | None, typer.Option(help="Docker image to run instead of the one last built.")
+        ] = None,
+        output: Annotated[
+            Path | None, typer.Option(help="Folder for the results, empty or of an earlier run.")
+        ] = None,
+        timeout: Annotated[
+            float, typer.Option(min=1, help="Seconds for the whole run, attempts together.")
+        ] = 600.0,
+        keep: Annotated[
+            bool, typer.Option("--keep", help="Leave containers and network for a look at them.")
+        ] = False,
+        as_json: Annotated[
+            bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
+        ] = False,
+    ) -> None:
+        from bakehouse.console import progress, results
+        from bakehouse.errors import CheckError
+        from bakehouse.launch.docker_launcher import launch
+        from bakehouse.launch.progress import RunProgress
+        from bakehouse.launch.request import prepare
+        from bakehouse.launch.summary import summarise
+
+        request = prepare(
+            case,
+            nodes=nodes,
+            processes_per_node=processes_per_node,
+            kill_node=kill_node,
+            kill_after_step=kill_after_step,
+            configuration=configuration,
+            image=image,
+            output=output,
+            timeout_s=timeout,
+            keep=keep,
+        )
+        with RunProgress(progress) as watcher:
+            record = launch(request, watcher)
+        summary = summarise(record)
+        if as_json:
+            results.print_json(data=_figures(request, record, summary))
+        else:
+            results.print(_table(request, record, summary))
+        if summary.problems:
+            raise CheckError(
+                "; ".join(summary.problems),
+                where=str(request.output / "run.json"),
+                remedy="see the logs beside it",
+            )
+
+
+def _case_names(incomplete: str) -> list[str]:
+    from bakehouse.launch.case import case_names
+
+    return [name for name in case_names() if name.startswith(incomplete)]
+
+
+def _figures(request: "Request", record: "RunRecord", summary: "Summary") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "case": record.case,
+        "configuration": record.configuration,
+        "image": record.image,
+        "record": str(request.output / "run.json"),
+        "seconds": record.seconds,
+        "expected": record.expected,
+        **asdict(summary),
+    }
+
+
+def _table(request: "Request", record: "RunRecord", summary: "Summary") -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"{record.case}, {record.configuration}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("promised", justify="right")
+    expected = record.expected
+    rows = [
+        (
+            f"accuracy on {summary.held_out} held-out samples",
+            f"{summary.accuracy:.4f}",
+            f"at least {expected['accuracy']}",
+        ),
+        ("processes", str(summary.world_size), str(expected["world_size"])),
+        ("steps", str(summary.steps), ""),
+        ("samples per second", f"{summary.samples_per_s:.0f}", ""),
+    ]
+    for attempt in record.attempts:
+        if attempt.killed is not None:
+            killed = attempt.killed
+            rows.append((f"node {killed.node} killed", f"at step {killed.at_step}", ""))
+    if summary.resumed_at is not None:
+        same = summary.replayed if summary.replay_differs_at is None else "not all"
+        rows += [
+            ("resumed from the checkpoint of", f"step {summary.resumed_at}", ""),
+            (f"repeated steps with equal loss, of {summary.replayed}", str(same), "all"),
+        ]
+    rows += [("seconds", f"{record.seconds:.1f}", ""), ("record", escape(str(request.output)), "")]
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,122 @@
+"""What a user asks of a run, checked against test case and engine before anything starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakehouse import engine, layout
+from bakehouse.errors import InputError, RunError
+from bakehouse.images import load_images
+from bakehouse.launch.case import Case, load_case
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A run that can start.
+
+    Attributes:
+        image: Docker reference.
+        image_id: The image that the reference names now.
+        image_user: User of the image, as written in it.
+        configuration: Name of the case's configuration.
+        kill_node: Number of the node to kill in mid-training; None for an unbroken run.
+        kill_after_step: Step that must have been logged before.
+        output: Folder for run.json, logs and checkpoints; emptied when the run begins.
+        timeout_s: Seconds for the whole run.
+        keep: Leave containers and network behind.
+    """
+
+    case: Case
+    image: str
+    image_id: str
+    image_user: str
+    configuration: str
+    nodes: int
+    processes_per_node: int
+    kill_node: int | None
+    kill_after_step: int | None
+    output: Path
+    timeout_s: float
+    keep: bool
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """What the case promises, for as many processes as this run has."""
+        return {
+            **self.case.checks.model_dump(),
+            "world_size": self.nodes * self.processes_per_node,
+        }
+
+
+def prepare(
+    name: str,
+    *,
+    nodes: int | None = None,
+    processes_per_node: int | None = None,
+    kill_node: int | None = None,
+    kill_after_step: int | None = None,
+    configuration: str | None = None,
+    image: str | None = None,
+    output: Path | None = None,
+    timeout_s: float = 600.0,
+    keep: bool = False,
+) -> Request:
+    """Check everything that can be checked before a run starts; None means the case's own value.
+
+    Raises:
+        InputError: A name or number is wrong.
+        RunError: The image has not been built.
+    """
+    case = load_case(name)
+    chosen = configuration or case.default_configuration
+    case.configuration(chosen)
+    node_count = nodes or case.resources.nodes
+    _check_kill(kill_node, kill_after_step, node_count)
+    image_name = _image_name(name)
+    reference = image or f"bakehouse/{image_name}:latest"
+    found = engine.image(reference)
+    if found is None:
+        raise RunError(
+            f"there is no image {reference}",
+            where=f"test case {name}",
+            remedy=f"run `bakehouse build {image_name}`",
+        )
+    return Request(
+        case=case,
+        image=reference,
+        image_id=str(found.id),
+        image_user=str(found.attrs["Config"].get("User") or ""),
+        configuration=chosen,
+        nodes=node_count,
+        processes_per_node=processes_per_node or case.resources.processes_per_node,
+        kill_node=kill_node,
+        kill_after_step=kill_after_step,
+        output=(output or layout.OUT / image_name / "run").absolute(),
+        timeout_s=timeout_s,
+        keep=keep,
+    )
+
+
+def _check_kill(node: int | None, after_step: int | None, nodes: int) -> None:
+    if (node is None) != (after_step is None):
+        raise InputError(
+            "--kill-node and --kill-after-step belong together",
+            remedy="for example --kill-node 1 --kill-after-step 60",
+        )
+    if node is not None and node >= nodes:
+        raise InputError(
+            f"there is no node {node} in a run of {nodes} nodes",
+            where="--kill-node",
+            remedy=f"a number from 0 to {nodes - 1}",
+        )
+
+
+def _image_name(case: str) -> str:
+    for image in load_images().values():
+        if image.kind == "case" and image.case == case:
+            return image.name
+    raise InputError(
+        f"no image of images.yml is made from the test case {case}",
+        where=str(layout.IMAGES_FILE),
+        remedy=f"add an image with kind: case and case: {case}",
+    )
