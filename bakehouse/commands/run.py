@@ -97,7 +97,8 @@ def register(application: typer.Typer) -> None:
         if as_json:
             results.print_json(data=_figures(request, record, summary))
         else:
-            results.print(_table(request, record, summary))
+            results.print(_table(record, summary))
+            results.print(f"record and logs: {request.output}", markup=False, highlight=False)
         if summary.problems:
             raise CheckError(
                 "; ".join(summary.problems),
@@ -126,8 +127,7 @@ def _figures(request: "Request", record: "RunRecord", summary: "Summary") -> dic
     }
 
 
-def _table(request: "Request", record: "RunRecord", summary: "Summary") -> object:
-    from rich.markup import escape
+def _table(record: "RunRecord", summary: "Summary") -> object:
     from rich.table import Table
 
     table = Table(title=f"{record.case}, {record.configuration}", title_justify="left")
@@ -152,10 +152,10 @@ def _table(request: "Request", record: "RunRecord", summary: "Summary") -> objec
     if summary.resumed_at is not None:
         same = summary.replayed if summary.replay_differs_at is None else "not all"
         rows += [
-            ("resumed from the checkpoint of", f"step {summary.resumed_at}", ""),
-            (f"repeated steps with equal loss, of {summary.replayed}", str(same), "all"),
+            ("resumed from the checkpoint", f"of step {summary.resumed_at}", ""),
+            (f"equal losses in {summary.replayed} repeated steps", str(same), "all"),
         ]
-    rows += [("seconds", f"{record.seconds:.1f}", ""), ("record", escape(str(request.output)), "")]
+    rows.append(("seconds", f"{record.seconds:.1f}", ""))
     for row in rows:
         table.add_row(*row)
     return table

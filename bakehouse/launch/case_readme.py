@@ -33,7 +33,7 @@ def table(case: Case) -> str:
         ("data come from", data.source),
         ("licence of the data", data.licence),
         ("launchers", ", ".join(case.launchers)),
-        ("nodes × processes", f"{resources.nodes} × {resources.processes_per_node}"),
+        ("nodes x processes", f"{resources.nodes} x {resources.processes_per_node}"),
         ("threads of a process", str(resources.threads_per_process)),
         ("memory of a process", f"{resources.memory_gib_per_process:g} GiB"),
         ("promised accuracy", f"at least {checks.accuracy:g} on the held-out samples"),

@@ -48,6 +48,9 @@ class Watcher(Protocol):
     def killed(self, node: int, step: int) -> None:
         """A node was killed on purpose."""
 
+    def stopping(self) -> None:
+        """The user wants to stop; containers and network are being removed."""
+
 
 def launch(request: Request, watcher: Watcher) -> RunRecord:
     """Run a test case to its end and write run.json, logs and checkpoints.
@@ -67,9 +70,7 @@ def launch(request: Request, watcher: Watcher) -> RunRecord:
             begin(request.output, record)
             run = _Run(request, record, watcher, events)
             with engine.network(run.name, keep=request.keep):
-                run.attempt(kill=run.kill_plan())
-                if request.kill_node is not None:
-                    run.attempt(kill=None)
+                run.all_attempts()
     return record
 
 
@@ -105,17 +106,23 @@ class _Run:
         self.checkpoints = request.output / "checkpoints"
         self.user = _make_checkpoints(self.checkpoints, request.image_user)
 
-    def kill_plan(self) -> KillPlan | None:
+    def _kill_plan(self) -> KillPlan | None:
         if self.request.kill_node is None or self.request.kill_after_step is None:
             return None
         return KillPlan(node=self.request.kill_node, after_step=self.request.kill_after_step)
 
-    def attempt(self, *, kill: KillPlan | None) -> None:
-        """Start all nodes and watch them to their end.
+    def all_attempts(self) -> None:
+        """One attempt, or with a kill two.
 
         Raises:
             RunError, HostError, KeyboardInterrupt: As `launch`.
         """
+        plan = self._kill_plan()
+        self._attempt(kill=plan)
+        if plan is not None:
+            self._attempt(kill=None)
+
+    def _attempt(self, *, kill: KillPlan | None) -> None:
         number = len(self.record.attempts) + 1
         attempt = Attempt(attempt=number, started=_now())
         attempt.exit_statuses = [None] * self.request.nodes
@@ -139,6 +146,9 @@ class _Run:
                     on_kill=self.watcher.killed,
                 )
                 watch.to_the_end(self.events, self.deadline)
+            except KeyboardInterrupt:
+                self.watcher.stopping()
+                raise
             finally:
                 attempt.seconds = round(time.monotonic() - began, 3)
         self.record.write(self.request.output)

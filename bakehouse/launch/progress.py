@@ -43,6 +43,10 @@ class RunProgress:
         """A node was killed on purpose."""
         self._say(f"step {step}: killed node {node}, waiting for the others to notice")
 
+    def stopping(self) -> None:
+        """The user wants to stop; containers and network are being removed."""
+        self._say("interrupted: removing containers and network")
+
     def saw(self, record: dict[str, Any]) -> None:
         """The training printed a record."""
         match record["event"]:
