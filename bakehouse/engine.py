@@ -83,13 +83,24 @@ def labels(reference: str) -> dict[str, str]:
 
 
 def tag(image_id: str, repository: str, *tags: str) -> None:
-    """Give an image its names, and remove the image that they named before if nothing else does."""
-    before = {found.id for name in tags if (found := image(f"{repository}:{name}"))}
-    target = connect().images.get(image_id)
+    """Give an image its names, and take its older builds' names and images away."""
+    client = connect()
+    target = client.images.get(image_id)
+    older = [found for found in client.images.list(repository) if found.id != target.id]
     for name in tags:
         target.tag(repository, name)
-    for old in before - {target.id}:
-        remove_if_unused(str(old))
+    for old in older:
+        for reference in image_tags(str(old.id)):
+            if reference.startswith(f"{repository}:"):
+                with suppress(APIError):
+                    client.images.remove(reference)
+        remove_if_unused(str(old.id))
+
+
+def image_tags(image_id: str) -> list[str]:
+    """Names of an image; none if it is gone."""
+    found = image(image_id)
+    return list(found.tags) if found else []
 
 
 def remove_if_unused(image_id: str) -> None:

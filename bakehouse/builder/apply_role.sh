@@ -16,6 +16,10 @@ export ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ANSIBLE_NOCOLOR=true ANSIBLE_RETRY_FI
 if [ -s /tmp/bakehouse/apt.conf ]; then
     export APT_CONFIG=/tmp/bakehouse/apt.conf
 fi
+# The folder of package lists is a cache that starts empty but new; apt's own rule would call it fresh.
+if [ -d /var/lib/apt/lists ] && ! ls /var/lib/apt/lists/*Release >/dev/null 2>&1; then
+    touch --date=@0 /var/lib/apt/lists
+fi
 cd /tmp
 exec python3 -m ansible.cli.playbook \
     --inventory localhost, --connection local \

@@ -21,9 +21,15 @@ from bakehouse.stacks.stack import Stack
 MECHANISM = "1"
 """Changed by hand when the generated Dockerfile changes what a layer contains."""
 
+IDENTITY_ROLE = "image_info"
+"""It names the build by what lies below it, so that a change above it does not reach down to it."""
+
 LEFT_OUT = {"README.md", "molecule", "tests", "__pycache__"}
 WHEELS = "/srv"
-"""Where wheels are mounted; an empty folder of every distribution, so no mount point stays behind."""
+"""Where wheels are mounted: an empty folder everywhere, so no mount point stays behind."""
+
+LISTS_VALID_S = 3600
+"""Package lists are kept between layers and builds; within an hour they are not fetched again."""
 
 _INCLUDED = re.compile(r"(?:include|import)_role:\s*\n\s+name:\s*([a-z0-9_]+)")
 
@@ -73,7 +79,7 @@ def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: s
     Args:
         image: Of kind container.
         stack: Gives the records.
-        identity: Values for the role image_info, without the build id, which is made here.
+        identity: Values for the role image_info but the build's name, which is made here.
         base: Digest of the image below and of the Ansible that works on it.
 
     Raises:
@@ -82,9 +88,9 @@ def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: s
     assert image.playbook is not None
     values = {**stack.variables, **_play_variables(image.playbook), **identity}
     roles = [r for r in playbook_roles(image.playbook) if "container" in targets(r)]
-    draft = keyed([_role_layer(role, values, stack) for role in roles], base)
-    build = build_id(draft[-1].key if draft else base)
-    values["image_info_build"] = build
+    below = roles[: roles.index(IDENTITY_ROLE)] if IDENTITY_ROLE in roles else roles
+    draft = keyed([_role_layer(role, values, stack) for role in below], base)
+    values["image_info_build"] = build_id(draft[-1].key if draft else base)
     return keyed([_role_layer(role, values, stack) for role in roles], base)
 
 
@@ -109,7 +115,9 @@ def case_layer(case: str, stack: Stack, below: str) -> Layer:
     """
     folder = layout.CONTAINERS / case
     if not (folder / "Dockerfile").is_file():
-        raise InputError(f"there is no test case {case}", where=str(folder), remedy="add a Dockerfile")
+        raise InputError(
+            f"there is no test case {case}", where=str(folder), remedy="add a Dockerfile"
+        )
     record = f"{case.replace('-', '_')}_release"
     files = tree(folder)
     wheels = (record,) if record in stack.records else ()
@@ -132,7 +140,9 @@ def targets(role: str) -> list[str]:
     """
     folder = layout.ROLES / role
     if not (folder / "tasks" / "main.yml").is_file():
-        raise InputError(f"there is no role {role}", where=str(folder), remedy="see docs/add-a-role.md")
+        raise InputError(
+            f"there is no role {role}", where=str(folder), remedy="see docs/add-a-role.md"
+        )
     variables = folder / "vars" / "main.yml"
     found = documents.load(variables).data.get(f"__{role}_targets") if variables.is_file() else None
     return list(found) if found else ["machine", "container"]
@@ -168,6 +178,8 @@ def _role_layer(role: str, values: Mapping[str, Any], stack: Stack) -> Layer:
     given = {name: values[name] for name in sorted(options) if name in values}
     if f"{role}_target" in options:
         given[f"{role}_target"] = "container"
+    if f"{role}_package_lists_valid_s" in options:
+        given[f"{role}_package_lists_valid_s"] = LISTS_VALID_S
     wheels: tuple[str, ...] = ()
     if f"{role}_wheelhouse" in options:
         wheels = tuple(n for n in given if n in stack.records and "requirements" in given[n])

@@ -73,12 +73,16 @@ def prepare_controller(interpreter: Interpreter) -> Path:
     Raises:
         DownloadError: A wheel cannot be had.
     """
+    folder = layout.STATE / "wheelhouse" / f"controller-{interpreter.version}-{interpreter.machine}"
+    _fill(folder, controller_lines(), interpreter, ())
+    return folder
+
+
+def controller_lines() -> list[str]:
+    """The hashed requirements of Ansible and what it needs, from our own lock."""
     names = _closure(CONTROLLER)
     lock = (layout.ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
-    lines = [block for block in _blocks(lock) if _name(block) in names]
-    folder = layout.STATE / "wheelhouse" / f"controller-{interpreter.version}-{interpreter.machine}"
-    _fill(folder, lines, interpreter, ())
-    return folder
+    return [block for block in _blocks(lock) if _name(block) in names]
 
 
 def requirement_lines(requirements: Iterable[Requirement]) -> list[str]:
@@ -159,10 +163,12 @@ def _closure(names: Iterable[str]) -> set[str]:
 
 
 def _blocks(lock: str) -> list[str]:
-    lines = [line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [
+        line for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [" ".join(line.split()) for line in joined.splitlines()]
 
 
 def _name(line: str) -> str:
-    return canonicalize_name(line.split("==")[0])
+    return canonicalize_name(line.split("==", maxsplit=1)[0])

@@ -126,9 +126,7 @@ def normalised(text: str) -> Version | None:
 def _facts(stack: Stack, context: Mapping[str, str]) -> dict[str, str]:
     unknown = set(context) - set(CONTEXTS)
     if unknown:
-        raise InputError(
-            f"unknown context {min(unknown)}", remedy=f"one of: {', '.join(CONTEXTS)}"
-        )
+        raise InputError(f"unknown context {min(unknown)}", remedy=f"one of: {', '.join(CONTEXTS)}")
     facts = dict(stack.versions)
     for name, record in stack.records.items():
         if isinstance(record, PythonRecord):

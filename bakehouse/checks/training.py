@@ -1,0 +1,165 @@
+"""Did a run train: judged from run.json, which the launcher writes."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from bakehouse.checks.host import Host
+from bakehouse.checks.registry import check
+from bakehouse.checks.result import Outcome, judged, skipped
+
+NO_RUN = "no run was given"
+CASE = "case.yml"
+
+
+@check("accuracy", "training", "The model is accurate on samples it has not seen")
+def accuracy(host: Host) -> Outcome:
+    """Accuracy on the held-out samples."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    final = _last(run, "final")
+    if final is None:
+        return Outcome(
+            "fail", None, "a final record", CASE, "the run did not end", "read the nodes' logs"
+        )
+    least = float(run["expected"]["accuracy"])
+    return judged(
+        final["accuracy"] >= least,
+        f"{final['accuracy']:.4f} of {final['held_out']} samples",
+        f"at least {least}",
+        CASE,
+        remedy="train longer, or look at the loss",
+    )
+
+
+@check("loss", "training", "The loss is finite and falls")
+def loss(host: Host) -> Outcome:
+    """First against last logged loss."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    losses = [float(r["loss"]) for r in _records(run, "step")]
+    if len(losses) < 2:
+        return Outcome("fail", len(losses), "steps", "run.json", "no steps were logged", "")
+    finite = all(math.isfinite(value) for value in losses)
+    return judged(
+        finite and losses[-1] < losses[0],
+        f"{losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} logged steps",
+        "finite, last below first",
+        "run.json",
+        remedy="lower the learning rate",
+    )
+
+
+@check("world-size", "training", "All processes took part")
+def world_size(host: Host) -> Outcome:
+    """World size of every attempt."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    expected = run["nodes"] * run["processes_per_node"]
+    sizes = sorted({r["world_size"] for r in _records(run, "start")})
+    return judged(sizes == [expected], sizes, [expected], "nodes × processes per node")
+
+
+@check("resume", "training", "The run goes on where its checkpoint ended")
+def resume(host: Host) -> Outcome:
+    """After a kill, the next attempt resumes at the last checkpoint and takes the next step."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    if len(run["attempts"]) < 2:
+        return skipped("no node was killed in this run")
+    before, after = run["attempts"][0]["records"], run["attempts"][1]["records"]
+    saved = [r["step"] for r in before if r["event"] == "checkpoint"]
+    resumed = [r["step"] for r in after if r["event"] == "resume"]
+    steps = [r["step"] for r in after if r["event"] == "step"]
+    if not saved or not resumed or not steps:
+        return Outcome(
+            "fail", {"saved": saved, "resumed": resumed}, "a checkpoint, and a resume from it",
+            "run.json", "the run started over", "is the checkpoint folder shared by the nodes?",
+        )  # fmt: skip
+    return judged(
+        resumed[0] == max(saved) and steps[0] == resumed[0] + 1,
+        f"resumed at {resumed[0]}, next step {steps[0]}",
+        f"resumed at {max(saved)}, next step {max(saved) + 1}",
+        "run.json",
+        reason="steps were lost or done twice",
+        remedy="look at what the checkpoint holds",
+    )
+
+
+@check("replay", "training", "Steps done twice come out the same")
+def replay(host: Host) -> Outcome:
+    """Losses of steps after the checkpoint, before the kill and again after the resume."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    if len(run["attempts"]) < 2:
+        return skipped("no node was killed in this run")
+    first, second = (
+        {r["step"]: r["loss"] for r in attempt["records"] if r["event"] == "step"}
+        for attempt in run["attempts"][:2]
+    )
+    both = sorted(set(first) & set(second))
+    if not both:
+        return skipped("no step was done twice")
+    worst = max(abs(first[step] - second[step]) for step in both)
+    return judged(
+        worst == 0,
+        f"{len(both)} steps, largest difference {worst:g}",
+        "no difference",
+        "same state, same data, same arithmetic",
+        reason="optimiser, data loader or random state was not restored",
+        remedy="look at what the checkpoint holds",
+    )
+
+
+@check("throughput", "training", "Samples go through")
+def throughput(host: Host) -> Outcome:
+    """Median samples per second of the logged steps."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    rates = sorted(float(r["samples_per_s"]) for r in _records(run, "step"))
+    median = rates[len(rates) // 2] if rates else 0.0
+    return judged(median > 0, f"{median:.0f} samples/s", "more than none", "run.json")
+
+
+@check("exit-statuses", "training", "Processes ended as they should")
+def exit_statuses(host: Host) -> Outcome:
+    """The last attempt ends with zeros; an attempt whose node was killed does not."""
+    run = _run(host)
+    if run is None:
+        return skipped(NO_RUN)
+    attempts = run["attempts"]
+    last = attempts[-1]["exit_statuses"]
+    survived = [a for a in attempts if a["killed"] and not all(a["exit_statuses"])]
+    return judged(
+        not any(last) and len(last) == run["nodes"] and not survived,
+        [a["exit_statuses"] for a in attempts],
+        "zeros at the end; no zero where a node was killed",
+        "run.json",
+        reason="a process failed, or did not notice that its peer was gone",
+        remedy="read the nodes' logs",
+    )
+
+
+def _run(host: Host) -> dict[str, Any] | None:
+    if host.run_path is None:
+        return None
+    with open(host.run_path, encoding="utf-8") as stream:
+        run: dict[str, Any] = json.load(stream)
+    return run
+
+
+def _records(run: dict[str, Any], event: str) -> list[dict[str, Any]]:
+    return [r for attempt in run["attempts"] for r in attempt["records"] if r["event"] == event]
+
+
+def _last(run: dict[str, Any], event: str) -> dict[str, Any] | None:
+    found = [r for r in run["attempts"][-1]["records"] if r["event"] == event]
+    return found[-1] if found else None

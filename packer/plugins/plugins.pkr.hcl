@@ -1,0 +1,14 @@
+# For Packer 1.7 and newer: `packer init packer/plugins`. Debian's 1.6.6 has these plugins built in,
+# rejects this block, and does not look into sub-directories.
+packer {
+  required_plugins {
+    docker = {
+      version = "1.1.2"
+      source  = "github.com/hashicorp/docker"
+    }
+    ansible = {
+      version = "1.1.4"
+      source  = "github.com/hashicorp/ansible"
+    }
+  }
+}
