@@ -167,7 +167,9 @@ def _demand_file(
 
 
 def _explained(document: documents.Document, error: ValidationError) -> InputError:
-    first = error.errors()[0]
+    # A mistyped key is both missing and unknown: the unknown one is what the user looks for.
+    mistakes = error.errors()
+    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
     keys = [part for part in first["loc"] if part != "[key]"]
     reason = first["msg"].removeprefix("Value error, ")
     remedy = "containers/cpu-ddp/case.yml is a complete example"

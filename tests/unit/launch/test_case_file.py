@@ -1,0 +1,108 @@
+"""case.yml: what is accepted, and how a mistake is told."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bakehouse import layout
+from bakehouse.errors import InputError
+from bakehouse.images import load_images
+from bakehouse.launch.case import case_names, load_case, parse
+from bakehouse.stacks import documents
+from bakehouse.stacks.stack import stack_names
+
+CPU_DDP = layout.CONTAINERS / "cpu-ddp"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of a real case, to be spoilt."""
+    return Path(shutil.copytree(CPU_DDP, tmp_path / "cpu-ddp"))
+
+
+def error_of(folder: Path, old: str, new: str) -> str:
+    path = folder / "case.yml"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        parse(documents.load(path))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_every_case_loads_and_fits_the_list_of_images(name: str) -> None:
+    case = load_case(name)
+    image = next(i for i in load_images().values() if i.kind == "case" and i.case == name)
+    parent = load_images()[str(image.parent)]
+    assert (case.base, case.stack) == (image.parent, parent.stack)
+    assert case.stack in stack_names()
+
+
+def test_there_is_a_case() -> None:
+    assert "cpu-ddp" in case_names()
+
+
+def test_an_unknown_case_suggests_a_near_one() -> None:
+    with pytest.raises(InputError, match="there is no test case cpu-dpp") as caught:
+        load_case("cpu-dpp")
+    assert "did you mean cpu-ddp?" in str(caught.value)
+
+
+def test_an_unknown_key_is_told_with_line_and_suggestion(folder: Path) -> None:
+    error = error_of(folder, "  accuracy: 0.95", "  acuracy: 0.95")
+    assert "case.yml:41: checks.acuracy: unknown key acuracy" in error
+    assert "did you mean accuracy?" in error
+
+
+def test_a_missing_key_is_told_with_its_section(folder: Path) -> None:
+    error = error_of(folder, "  licence: CC BY 4.0\n", "")
+    assert "dataset.licence: licence is missing" in error
+    assert error.startswith(f"{folder}/case.yml:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "reason"),
+    [
+        ("  nodes: 2", '  nodes: "2"', "resources.nodes", "valid integer"),
+        ("  nodes: 2", "  nodes: 0", "resources.nodes", "greater than or equal to 1"),
+        ("  accuracy: 0.95", "  accuracy: 95", "checks.accuracy", "less than or equal to 1"),
+        ("  real: true", "  real: maybe", "dataset.real", "valid boolean"),
+        ("  backend: gloo", "  backend: mpi", "parallelism.backend", "'gloo' or 'nccl'"),
+        ("launchers: [docker]", "launchers: []", "launchers", "at least 1 item"),
+        ("entry_point: train.py", "entry_point: /bin/sh", "entry_point", "match pattern"),
+        ("entry_point: train.py", "entry_point: ../x.py", "entry_point", "match pattern"),
+        ("entry_point: train.py", "entry_point: x.py", "entry_point", "there is no file x.py"),
+        ("name: cpu-ddp", "name: other", "name", "the folder is cpu-ddp"),
+        ("  world_size: 4", "  world_size: 8", "case.yml:", "resources make 4 processes"),
+        (
+            "default_configuration: digits-cnn",
+            "default_configuration: digits",
+            "case.yml:",
+            "default_configuration digits is not in configurations",
+        ),
+        (
+            "    path: configurations/digits-mlp.json",
+            "    path: configurations/none.json",
+            "configurations.digits-mlp.path",
+            "there is no file configurations/none.json",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_with_place_and_reason(
+    folder: Path, old: str, new: str, where: str, reason: str
+) -> None:
+    error = error_of(folder, old, new)
+    assert where in error
+    assert reason in error
+
+
+def test_an_unknown_configuration_lists_those_that_exist() -> None:
+    with pytest.raises(InputError, match="no configuration digit-cnn") as caught:
+        load_case("cpu-ddp").configuration("digit-cnn")
+    assert "did you mean digits-cnn?" in str(caught.value)
+
+
+def test_no_configuration_means_the_default_one() -> None:
+    assert load_case("cpu-ddp").configuration(None).path == "configurations/digits-cnn.json"
