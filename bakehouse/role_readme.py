@@ -4,15 +4,15 @@
 status 1 when one is out of date.
 """
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bakehouse.errors import CheckError, InputError
 from bakehouse.layout import ROLES
+from bakehouse.stacks import documents
 
 BEGIN = "<!-- BEGIN GENERATED -->"
 END = "<!-- END GENERATED -->"
@@ -26,10 +26,8 @@ def render(role: Path) -> str:
         InputError: The README or the specification is missing, or the markers are.
     """
     readme = role / "README.md"
-    specification = role / "meta" / "argument_specs.yml"
-    for path in (readme, specification):
-        if not path.is_file():
-            raise InputError("the file is missing", where=str(path))
+    if not readme.is_file():
+        raise InputError("there is no such file", where=str(readme), remedy="write two sentences")
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -38,7 +36,7 @@ def render(role: Path) -> str:
             where=str(readme),
             remedy=f"add a line `{BEGIN}` and below it a line `{END}`",
         )
-    entries = yaml.safe_load(specification.read_text(encoding="utf-8"))["argument_specs"]
+    entries = documents.load(role / "meta" / "argument_specs.yml").data["argument_specs"]
     sections = [_section(name, entry) for name, entry in entries.items()]
     body = "\n\n".join([NOTICE, *sections])
     return f"{before}{BEGIN}\n{body}\n{END}{after}"
@@ -86,8 +84,8 @@ def _default(option: Mapping[str, Any]) -> str:
         return "*required*"
     if "default" not in option:
         return ""
-    value = yaml.safe_dump(option["default"], default_flow_style=True, sort_keys=False, width=10**6)
-    return f"`{_in_cell(value.removesuffix('...' + chr(10)))}`"
+    value = option["default"]
+    return f"`{_in_cell(value if isinstance(value, str) else json.dumps(value))}`"
 
 
 def _paragraphs(description: str | list[str]) -> list[str]:
