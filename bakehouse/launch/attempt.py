@@ -102,7 +102,7 @@ class Watch:
         failed = [node for node, end in self.ended.items() if end.status != 0]
         running = [n for n in range(len(self.containers)) if n not in self.ended]
         if failed and self.attempt.killed is None:
-            raise self._failure(failed)
+            raise self._failure(failed, running)
         if running:
             raise self._overdue(running)
         if self.kill is not None and self.attempt.killed is None:
@@ -119,7 +119,7 @@ class Watch:
                 remedy="the entry point must print a JSON line with event: final",
             )
 
-    def _failure(self, failed: list[int]) -> RunError:
+    def _failure(self, failed: list[int], running: list[int]) -> RunError:
         """What went wrong, from the node that it went wrong on and not from those that noticed."""
         errors = self.attempt.events("error")
         if errors:
@@ -132,6 +132,8 @@ class Watch:
         culprits = [node for node in failed if "Connection closed by peer" not in words[node]]
         node = (culprits or failed)[0]
         what = f"node {node} ended with status {self.ended[node].status}"
+        if running:
+            what += f", node {', '.join(map(str, running))} has not noticed"
         remedy = "the whole log is there"
         if self.ended[node].out_of_memory:
             what += ": one of its processes ran out of memory"

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from started_runs import LONG_ENOUGH_S, Finished, Runner
@@ -176,11 +177,35 @@ def test_sigkill_in_mid_run_is_swept_up_by_the_next_command(
     assert owned_by(process.pid) == []
 
 
-def test_a_run_that_takes_too_long_is_ended(runner: Runner, tmp_path: Path) -> None:
-    run = runner(tmp_path / "run", "--timeout", "2")
+def test_a_run_that_takes_too_long_is_ended_and_kept_only_if_asked(
+    runner: Runner, tmp_path: Path, kept: Callable[[], list[Any]]
+) -> None:
+    run = runner(tmp_path / "run", "--timeout", "2", "--keep")
     assert run.status == 6
     assert "the run did not end within 2 s" in run.stderr
     assert run.record["outcome"] == "failed"
+    engine.sweep()
+    assert [container.status for container in kept()] == ["exited", "exited"]
+
+
+@pytest.fixture
+def kept() -> Iterator[Callable[[], list[Any]]]:
+    """Containers that were kept since the test began; removed with their networks at its end."""
+    client = engine.connect()
+    filters = {"label": engine.KEPT}
+
+    def all_kept() -> list[Any]:
+        return [*client.containers.list(all=True, filters=filters)]
+
+    before = {container.id for container in all_kept()}
+    networks_before = {network.id for network in client.networks.list(filters=filters)}
+    yield lambda: [container for container in all_kept() if container.id not in before]
+    for container in all_kept():
+        if container.id not in before:
+            container.remove(force=True)
+    for network in client.networks.list(filters=filters):
+        if network.id not in networks_before:
+            network.remove()
 
 
 def test_a_second_run_into_the_same_folder_is_refused(

@@ -149,7 +149,7 @@ def test_memory_that_ran_out_is_named(setup: Setup) -> None:
 
 def test_after_a_failure_the_others_are_not_waited_for_long(setup: Setup) -> None:
     setup.log(1, "[rank2]: boom\n")
-    with pytest.raises(RunError, match="node 1 ended with status 1"):
+    with pytest.raises(RunError, match="node 1 ended with status 1, node 0 has not noticed"):
         setup.watch(START, end(1, 1), patience_s=600)
     assert setup.attempt.exit_statuses == [None, 1]
 
