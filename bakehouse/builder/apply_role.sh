@@ -5,7 +5,7 @@
 set -eu
 export HOME=/tmp/bakehouse/home
 mkdir -p "$HOME"
-export PYTHONPATH=/media PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1
 export DEBIAN_FRONTEND=noninteractive
 export ANSIBLE_HOME=/tmp/bakehouse/ansible ANSIBLE_REMOTE_TEMP=/tmp/bakehouse/remote
 export ANSIBLE_ROLES_PATH=/mnt/roles ANSIBLE_INJECT_FACT_VARS=false
@@ -21,7 +21,10 @@ if [ -d /var/lib/apt/lists ] && ! ls /var/lib/apt/lists/*Release >/dev/null 2>&1
     touch --date=@0 /var/lib/apt/lists
 fi
 cd /tmp
-exec python3 -m ansible.cli.playbook \
+# Only this process finds Ansible: in PYTHONPATH, programs that the role starts would find its
+# libraries too, and pip would take those that the image needs for installed.
+run='import runpy, sys; sys.path.insert(0, "/media"); runpy.run_module("ansible.cli.playbook", run_name="__main__", alter_sys=True)'
+exec python3 -c "$run" \
     --inventory localhost, --connection local \
     --extra-vars ansible_python_interpreter=/usr/bin/python3 \
     --extra-vars @/mnt/variables.json \
