@@ -1,5 +1,6 @@
 """The download module of the role fetch, against a server on this machine that behaves badly."""
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -21,6 +22,32 @@ from bakehouse.layout import ROLES
 LIBRARY = ROLES / "fetch" / "library"
 CONTENT = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+# Two keys that gpg made for this test.
+KEY = """\
+-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEawTkURYJKwYBBAHaRw8BAQdAj1Qx2hU2DZqBLzA9bs/QIkExhDD//q6+g7Bu
+qWfBVMS0DnZlbmRvci5leGFtcGxliJAEExYIADgWIQRI4LLi4RZwKcpuQ6VWd2VH
+nZwF+QUCawTkUQIbAwULCQgHAgYVCgkICwIEFgIDAQIeAQIXgAAKCRBWd2VHnZwF
++aPaAP4oEd0tovR9fdppiTmU/fOGbzM5BqNKlW+Q2R4Y9mo3CgEA4ZsFPEpa0Q/w
+GaV/4agNPU6fYDrKXYFp/myRJMdpSgU=
+=LRMS
+-----END PGP PUBLIC KEY BLOCK-----
+"""
+FINGERPRINT = "48E0B2E2E1167029CA6E43A5567765479D9C05F9"
+OTHER_KEY = """\
+-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEawTkURYJKwYBBAHaRw8BAQdAmiLenxtaqRIpB5ZbZ56klcn1WYkVfSbm3CuQ
+fBg9fAm0EHN0cmFuZ2VyLmV4YW1wbGWIkAQTFggAOBYhBN7gUyaXmOdqU7MwY0wC
+Yh+ZNCEOBQJrBORRAhsDBQsJCAcCBhUKCQgLAgQWAgMBAh4BAheAAAoJEEwCYh+Z
+NCEONYgBALuHnNt+wg4TrOvrWhzaFimfh1Z1cd4E4mukMOyhdIXjAP93Ti3YV0Zn
+PptDXCN/F+SoYhBpJvbReXzBOFMJ+HxjBA==
+=sybv
+-----END PGP PUBLIC KEY BLOCK-----
+"""
+OTHER_FINGERPRINT = "DEE053269798E76A53B330634C02621F9934210E"
 
 
 @dataclass(kw_only=True)
@@ -101,12 +128,9 @@ def vendor() -> Iterator[Vendor]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
-def module() -> ModuleType:
-    """The module's code, imported as it stands."""
-    spec = importlib.util.spec_from_file_location(
-        "verified_download", LIBRARY / "verified_download.py"
-    )
+def imported(path: Path) -> ModuleType:
+    """A file of the role, imported as it stands: Ansible's plugins are in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
@@ -114,12 +138,17 @@ def module() -> ModuleType:
     return loaded
 
 
+@pytest.fixture(scope="session")
+def module() -> ModuleType:
+    return imported(LIBRARY / "verified_download.py")
+
+
 @pytest.fixture
 def fetch(module: ModuleType, vendor: Vendor, tmp_path: Path) -> Callable[..., dict[str, int]]:
     """Fetch `tool` from the vendor, without waiting between attempts."""
 
     def run(**options: Any) -> dict[str, int]:
-        given = {"attempts": 3, "backoff_s": 0.0, "timeout_s": 5.0, "sha256": SHA256} | options
+        given = {"attempts": 3, "backoff_s": 0.0, "timeout_s": 5.0, "expected": SHA256} | options
         result: dict[str, int] = module.fetch(
             url=f"{vendor.url}/tool", dest=tmp_path / "tool", **given
         )
@@ -235,7 +264,7 @@ def test_nobody_listening_ends_after_the_given_attempts(
     with pytest.raises(module.DownloadError, match="refused; gave up after 3 attempts"):
         module.fetch(
             url="http://127.0.0.1:9/tool",
-            sha256=SHA256,
+            expected=SHA256,
             dest=tmp_path / "tool",
             attempts=3,
             backoff_s=1.0,
@@ -252,7 +281,7 @@ def test_a_proxy_of_the_environment_is_used(
     vendor.answers = [whole]
     module.fetch(
         url="http://vendor.example/tool",
-        sha256=SHA256,
+        expected=SHA256,
         dest=tmp_path / "tool",
         attempts=1,
         backoff_s=0.0,
@@ -269,12 +298,54 @@ def test_a_proxy_of_the_environment_is_used(
         ("https://other.example/tool", "https://other.example/tool"),
     ],
 )
-def test_the_longest_prefix_decides_the_mirror(module: ModuleType, url: str, expected: str) -> None:
+def test_the_longest_prefix_decides_the_mirror(url: str, expected: str) -> None:
     mirrors = {
         "https://vendor.example/": "http://mirror/",
         "https://vendor.example/b/": "file:///mnt/",
     }
-    assert module.mirrored(url, mirrors) == expected
+    mirrored = imported(ROLES / "fetch" / "filter_plugins" / "mirrored.py").mirrored
+    assert mirrored(url, mirrors) == expected
+
+
+def binary(armoured: str) -> bytes:
+    lines = [line for line in armoured.splitlines() if line and line[0] not in "-="]
+    return base64.b64decode("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (KEY.encode(), FINGERPRINT),
+        (KEY.replace("\n", "\r\n").encode(), FINGERPRINT),
+        (binary(KEY), FINGERPRINT),
+        ((KEY + OTHER_KEY).encode(), f"{FINGERPRINT}, {OTHER_FINGERPRINT}"),
+        (binary(KEY) + binary(OTHER_KEY), f"{FINGERPRINT}, {OTHER_FINGERPRINT}"),
+        (b"", ""),
+        (b"<html>Not found</html>", "of something that is not a key"),
+        (binary(KEY)[:-5], "of something that is not a key"),
+    ],
+    ids=["armour", "windows", "binary", "two blocks", "two keys", "empty", "page", "cut off"],
+)
+def test_a_key_is_known_by_its_fingerprint(
+    module: ModuleType, tmp_path: Path, content: bytes, expected: str
+) -> None:
+    (tmp_path / "key").write_bytes(content)
+    assert module.fingerprints(tmp_path / "key") == expected
+
+
+def test_a_file_with_a_second_key_is_refused(module: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "served").write_text(KEY + OTHER_KEY, encoding="utf-8")
+    with pytest.raises(module.DownloadError, match=OTHER_FINGERPRINT):
+        module.fetch(
+            url=(tmp_path / "served").as_uri(),
+            expected=FINGERPRINT,
+            dest=tmp_path / "key",
+            attempts=1,
+            backoff_s=0.0,
+            timeout_s=5.0,
+            identify=module.fingerprints,
+        )
+    assert names(tmp_path) == ["served"]
 
 
 def run_in_ansible(*options: str, **arguments: Any) -> dict[str, Any]:
@@ -301,10 +372,9 @@ def run_in_ansible(*options: str, **arguments: Any) -> dict[str, Any]:
 def test_ansible_downloads_once_and_then_changes_nothing(vendor: Vendor, tmp_path: Path) -> None:
     vendor.answers = [whole]
     given = {
-        "url": "https://vendor.example/tool",
+        "url": f"{vendor.url}/tool",
         "sha256": SHA256.upper(),
         "dest": str(tmp_path / "new" / "tool"),
-        "mirrors": {"https://vendor.example": vendor.url},
     }
     assert run_in_ansible("--check", **given)["changed"] is True
     assert names(tmp_path) == []
@@ -317,6 +387,8 @@ def test_ansible_downloads_once_and_then_changes_nothing(vendor: Vendor, tmp_pat
     ("arguments", "message"),
     [
         ({"url": "https://vendor.example/x", "sha256": "abc"}, "64 hexadecimal digits"),
+        ({"url": "https://vendor.example/x", "fingerprint": "abc"}, "40 hexadecimal digits"),
+        ({"url": "https://vendor.example/x"}, "one of the following is required"),
         ({"url": "ftp://vendor.example/x", "sha256": SHA256}, "must begin with https"),
         ({"url": "file:///does/not/exist", "sha256": SHA256}, "No such file"),
     ],

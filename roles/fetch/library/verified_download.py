@@ -1,9 +1,12 @@
 #!/usr/bin/python
 # Part of Bakehouse, under the Apache License 2.0.
-"""Ansible module: download one file of known SHA-256, resuming what an earlier attempt began."""
+"""Ansible module: download one file that is known by its digest, resuming what was begun."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -12,22 +15,20 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 DOCUMENTATION = r"""
 ---
 module: verified_download
-short_description: Download one file of known SHA-256
+short_description: Download one file that is known by its digest
 description:
-  - The file appears at its destination only when it is whole and its digest is the expected one.
-  - A download that was cut off is resumed, by this run and by later ones.
+  - The file appears at its destination only when it is whole and is the expected one.
+  - A download that was cut off is resumed.
   - Proxies and certificates are those of the environment (C(https_proxy), C(SSL_CERT_FILE)).
 options:
   url:
@@ -36,16 +37,16 @@ options:
     type: str
   sha256:
     description: Expected digest, 64 hexadecimal digits.
-    required: true
+    type: str
+  fingerprint:
+    description: >-
+      Instead of the digest, for an OpenPGP key: the fingerprint, 40 hexadecimal digits, of the
+      only primary key in the file.
     type: str
   dest:
     description: Path of the file on the target.
     required: true
     type: path
-  mirrors:
-    description: Prefixes of addresses, and what stands in their place; the longest prefix wins.
-    type: dict
-    default: {}
   attempts:
     description: How often to try.
     type: int
@@ -58,36 +59,22 @@ options:
     description: Seconds without a byte after which an attempt has failed.
     type: float
     default: 60.0
-attributes:
-  check_mode:
-    support: full
 author: [Bakehouse]
-"""
-
-EXAMPLES = r"""
-- name: Download a tool
-  verified_download:
-    url: "{{ tool_release.url }}"
-    sha256: "{{ tool_release.sha256 }}"
-    dest: /var/cache/tool.tar.gz
 """
 
 RETURN = r"""
 url:
-  description: Address that was asked, after mirrors.
+  description: Address that was asked.
   returned: always
   type: str
 attempts:
   description: Attempts made; 0 where the file was already there.
   returned: success
   type: int
-resumed_at:
-  description: Bytes that were already there when the last attempt began.
-  returned: success
-  type: int
 """
 
 CHUNK = 1 << 20
+PUBLIC_KEY = 6
 WORTH_RETRYING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -97,14 +84,6 @@ class DownloadError(Exception):
 
 class CutOffError(Exception):
     """An attempt failed in a way that another attempt may not."""
-
-
-def mirrored(url: str, mirrors: Mapping[str, str]) -> str:
-    """Return the address with its longest listed prefix replaced."""
-    for prefix in sorted(mirrors, key=len, reverse=True):
-        if url.startswith(prefix):
-            return mirrors[prefix] + url[len(prefix) :]
-    return url
 
 
 def digest(path: Path) -> str:
@@ -118,9 +97,59 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def part_of(dest: Path, sha256: str) -> Path:
+def fingerprints(path: Path) -> str:
+    """Return the fingerprints of the primary keys in a file, or nothing if there is none.
+
+    A version 4 fingerprint is the SHA-1 of the key's packet, see RFC 4880, 12.2.
+    """
+    if not path.is_file():
+        return ""
+    data = path.read_bytes()
+    if b"-----BEGIN PGP" in data:
+        data = b"".join(_dearmored(data.decode("ascii", "replace")))
+    try:
+        keys = [body for tag, body in _packets(data) if tag == PUBLIC_KEY]
+    except IndexError:
+        return "of something that is not a key"
+    digests = [hashlib.sha1(b"\x99" + len(key).to_bytes(2, "big") + key) for key in keys]  # noqa: S324
+    return ", ".join(sha1.hexdigest().upper() for sha1 in digests)
+
+
+def _dearmored(text: str) -> Iterator[bytes]:
+    """Yield the content of each armoured block."""
+    text = text.replace("\r", "")
+    for block in re.findall("-----BEGIN PGP[^\n]*(.*?)-----END PGP", text, flags=re.DOTALL):
+        body = block.partition("\n\n")[2]  # what stands before the empty line are headers
+        with contextlib.suppress(binascii.Error):
+            yield base64.b64decode(body.partition("\n=")[0])
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and body of each packet, see RFC 4880, 4.2; IndexError where there is none."""
+    at = 0
+    while at < len(data):
+        head, at = data[at], at + 1
+        if head & 0x40:  # new format
+            tag, first = head & 0x3F, data[at]
+            if first < 192:
+                length, at = first, at + 1
+            elif first < 224:
+                length, at = ((first - 192) << 8) + data[at + 1] + 192, at + 2
+            else:
+                length, at = int.from_bytes(data[at + 1 : at + 5], "big"), at + 5
+        else:
+            size = (1, 2, 4, 0)[head & 0x03]
+            tag = (head & 0x3C) >> 2
+            length, at = int.from_bytes(data[at : at + size], "big"), at + size
+        if not head & 0x80 or at + length > len(data):
+            raise IndexError
+        yield tag, data[at : at + length]
+        at += length
+
+
+def part_of(dest: Path, expected: str) -> Path:
     """Return where a file is kept until it is whole; a part of another version is not resumed."""
-    return dest.with_name(f".{dest.name}.{sha256[:12]}.part")
+    return dest.with_name(f".{dest.name}.{expected[:12]}.part")
 
 
 def append(url: str, part: Path, timeout_s: float) -> int:
@@ -168,14 +197,30 @@ def copy(source: Any, target: Any) -> int:
 
 
 def fetch(
-    *, url: str, sha256: str, dest: Path, attempts: int, backoff_s: float, timeout_s: float
+    *,
+    url: str,
+    expected: str,
+    dest: Path,
+    attempts: int,
+    backoff_s: float,
+    timeout_s: float,
+    identify: Callable[[Path], str] = digest,
 ) -> dict[str, int]:
     """Bring the file to its destination, whole and verified.
 
+    Args:
+        url: Where it is.
+        expected: What `identify` says of the right file.
+        dest: Where it goes.
+        attempts: How often to try.
+        backoff_s: Seconds before the second attempt, doubled before each later one.
+        timeout_s: Seconds without a byte after which an attempt has failed.
+        identify: Tells one file from another.
+
     Raises:
-        DownloadError: It could not be had, or is not the file that the digest names.
+        DownloadError: It could not be had, or is not the expected one.
     """
-    part = part_of(dest, sha256)
+    part = part_of(dest, expected)
     attempt = 1
     while True:
         try:
@@ -186,14 +231,15 @@ def fetch(
             time.sleep(backoff_s * 2 ** (attempt - 1))
             attempt += 1
             continue
-        found = digest(part)
-        if found == sha256:
+        found = identify(part)
+        if found == expected:
             part.replace(dest)
             return {"attempts": attempt, "resumed_at": resumed_at}
         part.unlink(missing_ok=True)
-        # What an earlier run left may have been part of another file: once more, from its start.
+        # What was there may have been part of another file: once more, from its start.
         if not resumed_at:
-            raise DownloadError(f"it is not what was expected: sha256 {sha256}, found {found}")
+            what = "it is not the file that was asked for"
+            raise DownloadError(f"{what}: expected {expected}, found {found or 'nothing'}")
 
 
 def main() -> None:
@@ -201,24 +247,29 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "url": {"type": "str", "required": True},
-            "sha256": {"type": "str", "required": True},
+            "sha256": {"type": "str"},
+            "fingerprint": {"type": "str"},
             "dest": {"type": "path", "required": True},
-            "mirrors": {"type": "dict", "default": {}},
             "attempts": {"type": "int", "default": 5},
             "backoff_s": {"type": "float", "default": 1.0},
             "timeout_s": {"type": "float", "default": 60.0},
         },
+        required_one_of=[["sha256", "fingerprint"]],
+        mutually_exclusive=[["sha256", "fingerprint"]],
         supports_check_mode=True,
     )
     given = module.params
-    url = mirrored(given["url"], given["mirrors"])
-    sha256 = given["sha256"].lower()
-    dest = Path(given["dest"])
-    if not re.fullmatch("[0-9a-f]{64}", sha256):
-        module.fail_json(msg=f"sha256 must be 64 hexadecimal digits, not {given['sha256']!r}")
+    url, dest = given["url"], Path(given["dest"])
+    kind, size, identify = ("sha256", 64, digest)
+    expected = (given["sha256"] or "").lower()
+    if given["fingerprint"] is not None:
+        kind, size, identify = ("fingerprint", 40, fingerprints)
+        expected = given["fingerprint"].upper()
+    if not re.fullmatch(f"[0-9a-fA-F]{{{size}}}", expected):
+        module.fail_json(msg=f"{kind} must be {size} hexadecimal digits, not {given[kind]!r}")
     if urlsplit(url).scheme not in {"https", "http", "file"}:
         module.fail_json(msg=f"url must begin with https, http or file: {url}")
-    if digest(dest) == sha256:
+    if identify(dest) == expected:
         module.exit_json(changed=False, url=url, attempts=0, resumed_at=0)
     if module.check_mode:
         module.exit_json(changed=True, url=url, attempts=0, resumed_at=0)
@@ -226,18 +277,19 @@ def main() -> None:
         dest.parent.mkdir(parents=True, exist_ok=True)
         done = fetch(
             url=url,
-            sha256=sha256,
+            expected=expected,
             dest=dest,
             attempts=given["attempts"],
             backoff_s=given["backoff_s"],
             timeout_s=given["timeout_s"],
+            identify=identify,
         )
         dest.chmod(0o644)
     except DownloadError as error:
         module.fail_json(msg=f"{url}: {error}", url=url)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            part_of(dest, sha256).unlink(missing_ok=True)
+            part_of(dest, expected).unlink(missing_ok=True)
         module.fail_json(msg=f"{url}: cannot write {dest}: {error.strerror}", url=url)
     module.exit_json(changed=True, url=url, **done)
 

@@ -1,0 +1,174 @@
+"""The role fetch on bad days: broken archives, keys that are not the expected ones."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+from role_runs import failure, play
+
+pytestmark = pytest.mark.docker
+
+Fetch = Callable[..., dict[str, Any]]
+
+# A signed repository with one package, and the archives that the other tests fetch.
+PREPARATION = r"""
+set -eu
+apt-get -qq update && apt-get -qq install --no-install-recommends apt-utils gpg gpg-agent >/dev/null
+mkdir -p /srv/tool/DEBIAN /srv/repository /srv/archives
+printf '%s\n' 'Package: tool' 'Version: 1.0+fixture' 'Architecture: all' 'Maintainer: nobody' \
+  'Description: nothing' > /srv/tool/DEBIAN/control
+dpkg-deb --build /srv/tool /srv/repository >/dev/null
+cd /srv/repository
+apt-ftparchive packages . > Packages
+apt-ftparchive release . > Release
+export GNUPGHOME=/root/keys
+mkdir -m 700 "$GNUPGHOME"
+for name in vendor stranger; do
+  gpg --batch --quiet --passphrase '' --quick-generate-key "$name" ed25519 sign never
+  gpg --batch --armor --export "$name" > "/srv/$name.asc"
+done
+gpg --batch --local-user vendor --clearsign --output InRelease Release
+rm /etc/apt/sources.list
+echo 'no archive' > /srv/archives/broken.tar
+"""
+
+
+@pytest.fixture(scope="module")
+def vendor(bare_container: Container) -> Container:
+    """The container, with a vendor's files under /srv."""
+    status, output = bare_container.exec_run(["sh", "-c", PREPARATION])
+    assert status == 0, output.decode()
+    return bare_container
+
+
+@pytest.fixture
+def fetch(vendor: Container, tmp_path: Path) -> Fetch:
+    """Include the role, or one of its entry points, with these arguments."""
+
+    def run(*tasks_after: dict[str, Any], tasks_from: str = "main", **given: Any) -> dict[str, Any]:
+        hosts = {"target": {"ansible_connection": "docker", "ansible_host": vendor.name}}
+        included = {"name": "fetch", "tasks_from": tasks_from}
+        tasks = [{"ansible.builtin.include_role": included}, *tasks_after]
+        mirrors = {"https://vendor.example/": "file:///srv/"}
+        return play(tmp_path, hosts, tasks, fetch_mirrors=mirrors, fetch_attempts=1, **given)
+
+    return run
+
+
+def shell(container: Container, command: str) -> str:
+    """Standard output of a command in the container."""
+    _, output = container.exec_run(["sh", "-c", command])
+    return str(output.decode().strip())
+
+
+def test_an_archive_that_cannot_be_unpacked_leaves_nothing(fetch: Fetch, vendor: Container) -> None:
+    digest = hashlib.sha256(b"no archive\n").hexdigest()
+    report = fetch(
+        fetch_name="broken",
+        fetch_record={
+            "version": "1",
+            "url": "https://vendor.example/archives/broken.tar",
+            "sha256": digest,
+        },
+        fetch_destination="/opt/broken-1",
+    )
+    assert "broken" in failure(report, "target")
+    assert shell(vendor, "ls -A /opt /var/cache/bakehouse | grep broken") == ""
+
+
+def test_a_wrong_digest_is_named_beside_the_right_one_and_leaves_nothing(
+    fetch: Fetch, vendor: Container
+) -> None:
+    report = fetch(
+        fetch_name="broken",
+        fetch_record={
+            "version": "1",
+            "url": "https://vendor.example/archives/broken.tar",
+            "sha256": "0" * 64,
+        },
+        fetch_destination="/opt/broken-1",
+    )
+    message = failure(report, "target")
+    assert "0" * 64 in message
+    assert hashlib.sha256(b"no archive\n").hexdigest() in message
+    assert shell(vendor, "ls -A /opt /var/cache/bakehouse | grep broken") == ""
+
+
+def test_a_platform_that_the_record_leaves_out_is_named(fetch: Fetch) -> None:
+    report = fetch(
+        fetch_name="broken",
+        fetch_record={"version": "1", "by_architecture": {"riscv64": {}}},
+        fetch_destination="/opt/broken-1",
+    )
+    assert "no artefact for" in failure(report, "target")
+    assert "only for riscv64" in failure(report, "target")
+
+
+def repository(vendor: Container, key: str, expected: str, kind: str) -> dict[str, Any]:
+    """Arguments for the vendor's repository with one key's file and another key's identity."""
+    if kind == "key_sha256":
+        identity = shell(vendor, f"sha256sum < /srv/{expected}.asc").split()[0]
+    else:
+        listing = shell(
+            vendor, f"GNUPGHOME=/root/keys gpg --with-colons --list-keys {expected} 2>/dev/null"
+        )
+        identity = next(line for line in listing.splitlines() if line.startswith("fpr")).split(":")[
+            9
+        ]
+    record = {
+        "version": "1.0",
+        "repository": "https://vendor.example/repository",
+        "key_url": f"https://vendor.example/{key}.asc",
+        kind: identity,
+        "package": "tool",
+    }
+    return {"tasks_from": "repository", "fetch_name": "vendor", "fetch_record": record}
+
+
+INSTALL = {"ansible.builtin.apt": {"name": "{{ fetch_package }}={{ fetch_record.version }}*"}}
+REMOVE = "rm -f /etc/apt/keyrings/vendor* /etc/apt/sources.list.d/vendor*; dpkg --purge tool"
+
+
+@pytest.mark.parametrize("kind", ["key_sha256", "key_fingerprint"])
+def test_a_package_is_installed_from_a_repository_and_a_second_run_changes_nothing(
+    fetch: Fetch, vendor: Container, kind: str
+) -> None:
+    given = repository(vendor, "vendor", "vendor", kind)
+    first = fetch(INSTALL, **given)
+    assert failure(first, "target") == ""
+    assert shell(vendor, "dpkg-query --show tool") == "tool\t1.0+fixture"
+    second = fetch(INSTALL, **given)
+    assert second["stats"]["target"]["changed"] == 0
+    shell(vendor, REMOVE)
+
+
+@pytest.mark.parametrize("kind", ["key_sha256", "key_fingerprint"])
+def test_another_key_than_the_expected_one_is_refused(
+    fetch: Fetch, vendor: Container, kind: str
+) -> None:
+    report = fetch(INSTALL, **repository(vendor, "stranger", "vendor", kind))
+    assert "expected" in failure(report, "target")
+    assert "vendor" not in shell(vendor, "ls /etc/apt/keyrings /etc/apt/sources.list.d")
+
+
+def test_a_repository_signed_by_another_key_is_refused(fetch: Fetch, vendor: Container) -> None:
+    report = fetch(INSTALL, **repository(vendor, "stranger", "stranger", "key_sha256"))
+    assert failure(report, "target") != ""
+    assert "1.0" not in shell(vendor, "dpkg-query --show tool 2>&1")
+    shell(vendor, REMOVE)
+
+
+def test_a_package_with_one_flipped_byte_is_refused(fetch: Fetch, vendor: Container) -> None:
+    shell(vendor, "cp -a /srv/repository /srv/good")
+    shell(
+        vendor,
+        "printf X | dd of=$(ls /srv/repository/*.deb) bs=1 seek=200 conv=notrunc 2>/dev/null",
+    )
+    report = fetch(INSTALL, **repository(vendor, "vendor", "vendor", "key_sha256"))
+    assert failure(report, "target") != ""
+    assert "1.0" not in shell(vendor, "dpkg-query --show tool 2>&1")
+    shell(vendor, "rm -r /srv/repository && mv /srv/good /srv/repository")
+    shell(vendor, REMOVE)

@@ -1,0 +1,19 @@
+"""Every role in a container with systemd: dry run, run, second run without a change, tests."""
+
+import pytest
+from role_runs import Molecule
+
+from bakehouse.layout import ROOT
+
+pytestmark = pytest.mark.docker
+
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "default"])
+def test_role_in_its_scenario(molecule: Molecule, scenario: str) -> None:
+    status, output = molecule.result(scenario)
+    assert status == 0, output
+    assert " passed in " in output, f"no host test ran:\n{output}"
+    left = [container.name for container in molecule.containers(scenario)]
+    assert molecule.keep or left == []
