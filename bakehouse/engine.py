@@ -1,6 +1,5 @@
 """The only module that talks to docker: the SDK for containers, its command line for BuildKit."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,12 @@ from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.networks import Network
 
-from bakehouse.errors import HostError
+from bakehouse import owner
+from bakehouse.errors import DownloadError, HostError
 
-OWNER = "org.bakehouse.owner"
+OWNER, owner_label = owner.OWNER, owner.owner_label
 KEPT = "org.bakehouse.kept"
+KEPT_BUILDS = 3
 StartedContainer = Container  # for annotations elsewhere: no other module imports docker
 CLIENTS = ("/usr/bin/docker", "/usr/local/bin/docker")
 START_ENGINE = "run `make setup`, which installs and starts the Docker engine"
@@ -83,18 +84,42 @@ def labels(reference: str) -> dict[str, str]:
 
 
 def tag(image_id: str, repository: str, *tags: str) -> None:
-    """Give an image its names, and take its older builds' names and images away."""
+    """Give an image its names; what thereby has no name left is removed.
+
+    The last few builds of a repository keep their names, to compare with or to go back to.
+    """
     client = connect()
     target = client.images.get(image_id)
-    older = [found for found in client.images.list(repository) if found.id != target.id]
+    before = [found for found in client.images.list(repository) if found.id != target.id]
     for name in tags:
         target.tag(repository, name)
-    for old in older:
+    before.sort(key=lambda found: str(found.attrs["Created"]), reverse=True)
+    for old in before[KEPT_BUILDS - 1 :]:
         for reference in image_tags(str(old.id)):
-            if reference.startswith(f"{repository}:"):
+            if reference.rpartition(":")[0] == repository:
                 with suppress(APIError):
                     client.images.remove(reference)
+    for old in before:
         remove_if_unused(str(old.id))
+
+
+def pull(reference: str) -> str:
+    """Pull an image by its digest; returns why no registry gave it, or nothing if it is here.
+
+    Raises:
+        DownloadError: A registry gave something else than the digest promises.
+    """
+    try:
+        connect().images.pull(reference)
+    except DockerException as error:
+        if "verification failed" in str(error):
+            raise DownloadError(
+                f"a registry gave something else than was asked for: {error}",
+                where=reference,
+                remedy="correct the reference in images.yml, or find out who altered the image",
+            ) from error
+        return str(getattr(error, "explanation", None) or error)
+    return ""
 
 
 def image_tags(image_id: str) -> list[str]:
@@ -117,23 +142,18 @@ def built_commands() -> str:
     return "\n".join(str(record.get("Description", "")) for record in records)
 
 
-def owner_label() -> dict[str, str]:
-    """Label that ties a container, network or volume to this process."""
-    return {OWNER: f"{_boot_id()}:{os.getpid()}:{_started(os.getpid())}"}
-
-
 def sweep() -> list[str]:
     """Remove containers, networks and volumes whose process is gone; returns their names."""
     client = connect()
     removed = []
     for container in client.containers.list(all=True, filters={"label": OWNER}):
-        if _is_orphan(container.labels):
+        if owner.is_orphan(container.labels):
             with suppress(NotFound, APIError):
                 container.remove(force=True, v=True)
                 removed.append(str(container.name))
     for kind in (client.networks, client.volumes):
         for thing in kind.list(filters={"label": OWNER}):
-            if _is_orphan(thing.attrs.get("Labels") or {}):
+            if owner.is_orphan(thing.attrs.get("Labels") or {}):
                 with suppress(NotFound, APIError):
                     thing.remove()
                     removed.append(str(thing.name))
@@ -202,6 +222,18 @@ def endpoint(network_name: str, alias: str) -> dict[str, Any]:
     }
 
 
+def remove_container(name: str) -> None:
+    """Remove a container if it is there, with its anonymous volumes."""
+    with suppress(NotFound):
+        connect().containers.get(name).remove(force=True, v=True)
+
+
+def cgroup_mount() -> str:
+    """How a container's systemd sees its control groups: read-only on version 1."""
+    version = str(connect().info().get("CgroupVersion", "1"))
+    return f"/sys/fs/cgroup:/sys/fs/cgroup:{'rw' if version == '2' else 'ro'}"
+
+
 @contextmanager
 def network(name: str, *, keep: bool = False) -> Iterator[Network]:
     """A bridge network of our own, removed at the end unless it is to be kept.
@@ -261,20 +293,3 @@ def _output(*command: str) -> str:
     # The client prints its own version even where it cannot reach an engine.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _started(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot: tells a reused process id apart."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return None
-
-
-def _is_orphan(label_values: Mapping[str, str]) -> bool:
-    boot, pid, started = label_values.get(OWNER, "::").split(":")
-    return boot != _boot_id() or not pid.isdigit() or _started(int(pid)) != started

@@ -1,76 +1,148 @@
-"""The host's pip configuration, certificates and apt proxy, as BuildKit secrets.
+"""The host's pip configuration, certificates, proxies and mirrors, for the builds it starts.
 
-People behind proxies and in closed networks are the rule. Secrets never reach a layer or its key.
+People behind proxies and in closed networks are the rule. What is handed over here is mounted while
+a layer runs: it is in no layer, and in no layer's key.
 """
 
 import configparser
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bakehouse import layout
+from bakehouse.errors import InputError
+from bakehouse.stacks import documents
 
-PIP_CONFIGURATION = "pip.conf"
-CERTIFICATES = "ca.pem"
-APT_CONFIGURATION = "apt.conf"
+MIRRORS = "BAKEHOUSE_MIRRORS"
+"""Names a YAML file of address prefixes and what stands in their place."""
+
+IN_BUILD = "/tmp/bakehouse/host"  # noqa: S108 - a tmpfs of the container's own
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+_SYSTEM_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+)
 
 
-def secrets() -> list[str]:
-    """Options for `docker build` that hand the host's configuration to builds that mount it."""
-    folder = layout.STATE / "host"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+@contextmanager
+def options(image: str) -> Iterator[list[str]]:
+    """Options for `docker build` that hand the host's configuration to one build.
+
+    Raises:
+        InputError: The file of mirrors is wrong.
+    """
+    settings = pip_settings()
     files = {
-        PIP_CONFIGURATION: _pip_configuration(),
-        CERTIFICATES: _certificates(),
-        APT_CONFIGURATION: _apt_configuration(),
+        "pip.conf": _as_file(settings),
+        "client.pem": _text(settings.get(("global", "client-cert"))),
+        "ca.pem": _certificates(settings),
+        "apt.conf": apt_proxies(),
+        "mirrors.json": _mirrors(),
     }
-    options = []
-    for name, text in files.items():
-        path = folder / name
-        path.touch(mode=0o600)
-        path.write_text(text)
-        options += ["--secret", f"id={name},src={path}"]
-    return options
+    folder = layout.STATE / "host" / image
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    found = proxy_arguments()
+    try:
+        for name, text in files.items():
+            if text:
+                path = folder / name
+                path.touch(mode=0o600)
+                path.write_text(text, encoding="utf-8")
+                found += ["--secret", f"id={name},src={path}"]
+        yield found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _pip_configuration() -> str:
-    """pip's settings from files and PIP_* variables, without paths that mean nothing in a build."""
-    listing = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+def proxy_arguments() -> list[str]:
+    """Build arguments that docker knows and keeps out of images and cache keys."""
+    names = [name for lower in _PROXIES for name in (lower, lower.upper()) if os.environ.get(name)]
+    return [part for name in names for part in ("--build-arg", name)]
+
+
+def pip_settings() -> dict[tuple[str, str], str]:
+    """pip's settings by section and name, from its files and PIP_* variables, the last one wins."""
+    home = Path.home()
+    files = [
+        Path("/etc/xdg/pip/pip.conf"),
+        Path("/etc/pip.conf"),
+        home / ".pip" / "pip.conf",
+        Path(os.environ.get("XDG_CONFIG_HOME", home / ".config")) / "pip" / "pip.conf",
+        Path(sys.prefix) / "pip.conf",
+    ]
+    explicit = os.environ.get("PIP_CONFIG_FILE")
+    if explicit == os.devnull:  # pip's way to say: no file at all
+        files = []
+    elif explicit:
+        files.append(Path(explicit))
+    parser = configparser.RawConfigParser()
+    parser.read(files, encoding="utf-8")
+    found = {(s, name): parser.get(s, name) for s in parser.sections() for name in parser[s]}
+    for name, text in os.environ.items():
+        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and text:
+            found["global", name.removeprefix("PIP_").lower().replace("_", "-")] = text
+    return found
+
+
+def apt_proxies() -> str:
+    """The host's apt proxies as a piece of apt's configuration."""
+    if shutil.which("apt-config") is None:
+        return ""
+    dump = subprocess.run(
+        ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False
     )
-    settings = configparser.ConfigParser(interpolation=None)
-    for line in listing.stdout.splitlines():
-        key, _, value = line.partition("=")
-        section, _, name = key.partition(".")
-        section = "global" if section == ":env:" else section
-        text = value.strip("'\"")
-        if name in {"cert", "client-cert"} or "file:" in text or text.startswith("/"):
-            continue
-        if not settings.has_section(section):
-            settings.add_section(section)
-        settings.set(section, name, text)
+    lines = [line for line in dump.stdout.splitlines() if "::Proxy" in line and '"";' not in line]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _as_file(settings: dict[tuple[str, str], str]) -> str:
+    """The settings that mean something inside a build: addresses, not the host's paths."""
+    parser = configparser.RawConfigParser()
+    for (section, name), text in sorted(settings.items()):
+        words = [word for word in text.split() if not word.startswith(("/", "~", "./", "file:"))]
+        if name == "client-cert":
+            words = [f"{IN_BUILD}/client.pem"]
+        if words:
+            if not parser.has_section(section):
+                parser.add_section(section)
+            parser.set(section, name, " ".join(words))
     stream = io.StringIO()
-    settings.write(stream)
+    parser.write(stream)
     return stream.getvalue()
 
 
-def _certificates() -> str:
-    candidates = (os.environ.get("PIP_CERT"), os.environ.get("SSL_CERT_FILE"))
-    system = "/etc/ssl/certs/ca-certificates.crt"
-    for path in (*candidates, system):
-        if path and Path(path).is_file():
-            return Path(path).read_text(encoding="utf-8")
-    return ""
+def _certificates(settings: dict[tuple[str, str], str]) -> str:
+    """The certificates that the host trusts."""
+    candidates = (
+        settings.get(("global", "cert")),
+        os.environ.get("SSL_CERT_FILE"),
+        os.environ.get("REQUESTS_CA_BUNDLE"),
+        *_SYSTEM_CERTIFICATES,
+    )
+    return next((text for path in candidates if (text := _text(path))), "")
 
 
-def _apt_configuration() -> str:
+def _text(path: str | None) -> str:
     try:
-        dump = subprocess.run(
-            ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except OSError:
         return ""
-    lines = [line for line in dump.stdout.splitlines() if "::Proxy" in line and '"";' not in line]
-    return "".join(f"{line}\n" for line in lines)
+
+
+def _mirrors() -> str:
+    name = os.environ.get(MIRRORS)
+    if not name:
+        return ""
+    document = documents.load(Path(name))
+    if not all(isinstance(text, str) for text in document.data.values()):
+        raise InputError(
+            "mirrors are prefixes of addresses and what stands in their place", where=name
+        )
+    return json.dumps({"bakehouse_mirrors": document.data})

@@ -2,14 +2,20 @@
 
 import hashlib
 import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bakehouse import layout
-from bakehouse.builder import wheelhouse
-from bakehouse.builder.plan import IDENTITY_ROLE
+from bakehouse.builder import context, wheelhouse
+from bakehouse.builder.plan import IDENTITY_ROLE, with_included
+from bakehouse.errors import InputError
 from bakehouse.images import Image, playbook_roles
+from bakehouse.stacks import documents
 from bakehouse.stacks.stack import Stack
+
+_LEFT_OUT = ("README.md", "molecule/**", "tests/**")
 
 
 def values(image: Image, stack: Stack) -> dict[str, Any]:
@@ -26,28 +32,52 @@ def values(image: Image, stack: Stack) -> dict[str, Any]:
 def commit(image: Image, stack: Stack) -> str:
     """The last commit that touched what lies below the identity; "+modified" if files differ.
 
-    Other commits do not change the image, so they must not change its identity.
+    Other commits do not change the image, so they must not change its identity: images.yml is left
+    out, since it speaks of all images; what it says of this one is in the image's labels.
     """
     roles = playbook_roles(str(image.playbook))
     below = roles[: roles.index(IDENTITY_ROLE)] if IDENTITY_ROLE in roles else roles
-    paths = [layout.ROLES / role for role in below]
-    paths += [layout.PLAYBOOKS / f"{image.playbook}.yml", stack.path, layout.IMAGES_FILE]
-    names = [str(path) for path in paths]
-    found = _git("log", "-1", "--format=%H", "--", *names)
+    names = dict.fromkeys(name for role in below for name in with_included(role))
+    folders = [str(layout.ROLES / name) for name in names]
+    inputs = [*folders, *[f":(exclude,glob)**/{name}" for name in _LEFT_OUT]]
+    readers: dict[Path, Callable[[Path], Any]] = {
+        layout.PLAYBOOKS / f"{image.playbook}.yml": documents.load_list,
+        stack.path: lambda path: documents.load(path).data,
+    }
+    found = _git("log", "-1", "--format=%H", "--", *inputs, *map(str, readers))
     if not found:
         return "unknown"
-    return f"{found}+modified" if _git("status", "--porcelain", "--", *names) else found
+    modified = bool(_changed(*inputs)) or any(
+        _changed(str(path)) and _differs(path, read) for path, read in readers.items()
+    )
+    return f"{found}+modified" if modified else found
 
 
 def base_key(content: str) -> str:
-    """Key below the first role: the base image's content and the Ansible that will work on it."""
-    lock = "\n".join(wheelhouse.controller_lines()).encode()
-    script = (Path(__file__).parent / "apply_role.sh").read_bytes()
-    return hashlib.sha256(content.encode() + lock + script).hexdigest()
+    """Key below the first role: the base image's content and the builder that will work on it."""
+    lock = "\n".join(wheelhouse.controller_lines())
+    text = f"{content}\n{lock}\n{context.mechanism()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _changed(*paths: str) -> str:
+    return _git("status", "--porcelain", "--", *paths)
+
+
+def _differs(path: Path, read: Callable[[Path], Any]) -> bool:
+    """A YAML file says something else than in the last commit: more than a comment differs."""
+    past = _git("show", f"HEAD:./{path.relative_to(layout.ROOT)}")
+    with tempfile.NamedTemporaryFile("w", suffix=path.suffix, encoding="utf-8") as copy:
+        copy.write(f"{past}\n")
+        copy.flush()
+        try:
+            return bool(read(Path(copy.name)) != read(path))
+        except InputError:
+            return True
 
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(
         ["git", "-C", str(layout.ROOT), *arguments], capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.rstrip("\n") if done.returncode == 0 else ""

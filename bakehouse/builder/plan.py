@@ -1,7 +1,8 @@
 """What a container image is made of: its layers, each with a key over exactly its inputs.
 
 The key of a layer covers the key below, the files of its role and of the roles that it includes,
-the values of those variables that the role's specification names, and the mechanism itself.
+the values of those variables that the role's specification names, and (through the lowest key) the
+builder itself.
 """
 
 import hashlib
@@ -18,20 +19,20 @@ from bakehouse.images import Image, playbook_roles
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import Stack
 
-MECHANISM = "1"
-"""Changed by hand when the generated Dockerfile changes what a layer contains."""
-
 IDENTITY_ROLE = "image_info"
 """It names the build by what lies below it, so that a change above it does not reach down to it."""
 
 LEFT_OUT = {"README.md", "molecule", "tests", "__pycache__"}
+LEFT_OUT_ENDINGS = (".pyc", ".swp", "~")
 WHEELS = "/srv"
 """Where wheels are mounted: an empty folder everywhere, so no mount point stays behind."""
 
 LISTS_VALID_S = 3600
 """Package lists are kept between layers and builds; within an hour they are not fetched again."""
 
-_INCLUDED = re.compile(r"(?:include|import)_role:\s*\n\s+name:\s*([a-z0-9_]+)")
+_INCLUDED = re.compile(
+    r"""(?:include|import)_role:\s*\n(?:\s+\w+:.*\n){0,4}?\s+name:\s*["']?([a-z0-9_]+)"""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,6 @@ class Layer:
             "files": dict(self.digests),
             "variables": dict(self.variables),
             "wheels": list(self.wheels),
-            "mechanism": MECHANISM,
         }
 
     def with_key(self, below: str) -> "Layer":
@@ -80,7 +80,7 @@ def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: s
         image: Of kind container.
         stack: Gives the records.
         identity: Values for the role image_info but the build's name, which is made here.
-        base: Digest of the image below and of the Ansible that works on it.
+        base: Key below the first role, as `identity.base_key` makes it.
 
     Raises:
         InputError: The playbook names a role that does not exist.
@@ -100,6 +100,16 @@ def keyed(layers: list[Layer], base: str) -> list[Layer]:
     for layer in layers:
         result.append(layer.with_key(result[-1].key if result else base))
     return result
+
+
+def build_key(layers: list[Layer], base: str, environment: Mapping[str, str]) -> str:
+    """Key of a whole image: of its last layer, and of its environment if it sets one."""
+    last = layers[-1].key if layers else base
+    if not environment:
+        return last
+    return hashlib.sha256(
+        json.dumps([last, dict(environment)], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def build_id(key: str) -> str:
@@ -152,7 +162,7 @@ def tree(folder: Path, prefix: str = "") -> dict[str, Path]:
     """Files of a folder that matter for a build, by their path inside it; links are followed."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name in LEFT_OUT or path.suffix == ".pyc":
+        if path.name in LEFT_OUT or path.name.endswith(LEFT_OUT_ENDINGS):
             continue
         if path.is_dir():
             found.update(tree(path, f"{prefix}{path.name}/"))
@@ -162,17 +172,31 @@ def tree(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def digests(files: Mapping[str, Path]) -> dict[str, str]:
-    """SHA-256 of each file with its executable bit."""
+    """SHA-256 of each file with its executable bit.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        + ("+x" if path.stat().st_mode & 0o111 else "")
+        name: _digest(path) + ("+x" if path.stat().st_mode & 0o111 else "")
         for name, path in files.items()
     }
 
 
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror}",
+            where=str(path),
+            remedy="is it a dead link?",
+        ) from error
+
+
 def _role_layer(role: str, values: Mapping[str, Any], stack: Stack) -> Layer:
     files: dict[str, Path] = {}
-    for name in _with_included(role):
+    for name in with_included(role):
         files.update(tree(layout.ROLES / name, f"roles/{name}/"))
     options = _options(role)
     given = {name: values[name] for name in sorted(options) if name in values}
@@ -190,24 +214,28 @@ def _role_layer(role: str, values: Mapping[str, Any], stack: Stack) -> Layer:
     )
 
 
-def _with_included(role: str) -> list[str]:
+def with_included(role: str) -> list[str]:
+    """A role and all that it includes by name."""
     found, todo = [], [role]
     while todo:
         name = todo.pop()
         if name in found:
             continue
         found.append(name)
-        for path in sorted((layout.ROLES / name / "tasks").glob("*.yml")):
+        for path in sorted((layout.ROLES / name / "tasks").rglob("*.yml")):
             todo += _INCLUDED.findall(path.read_text(encoding="utf-8"))
     return found
 
 
 def _options(role: str) -> set[str]:
-    specification = layout.ROLES / role / "meta" / "argument_specs.yml"
-    if not specification.is_file():
-        return set()
-    entries = documents.load(specification).data["argument_specs"]
-    return {name for entry in entries.values() for name in entry.get("options") or {}}
+    """Names of the variables that a role and those that it includes take."""
+    found: set[str] = set()
+    for name in with_included(role):
+        specification = layout.ROLES / name / "meta" / "argument_specs.yml"
+        if specification.is_file():
+            entries = documents.load(specification).data["argument_specs"]
+            found.update(option for e in entries.values() for option in e.get("options") or {})
+    return found
 
 
 def _play_variables(playbook: str) -> dict[str, Any]:

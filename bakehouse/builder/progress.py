@@ -1,24 +1,45 @@
 """One line per layer as it ends, and what runs now where somebody watches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bakehouse.builder.buildkit import Step
+from rich.markup import escape
+
+from bakehouse.builder.buildkit import Event, OnEvent, Step
+from bakehouse.builder.result import Layer
 from bakehouse.console import progress
 
 
 @contextmanager
-def show(image: str) -> Iterator[Callable[[str, Step, str], None]]:
-    """Show the progress of a build of `image`; yields the callback for `buildkit.build`."""
+def show(image: str, planned: list[Layer]) -> Iterator[OnEvent]:
+    """Show the progress of a build; yields the callback for `buildkit.build`.
+
+    Layers that are planned as cached are told in one line at the start.
+    """
+    cached = [layer.name for layer in planned if layer.cached]
+    if cached:
+        progress.print(f"  {image}  cached: {', '.join(cached)}")
+    for layer in planned:
+        if not layer.cached and layer.why:
+            progress.print(f"  {image}  {layer.name}: {shortened(layer.why)}", markup=False)
     with progress.status(f"{image}: starting") as status:
 
-        def on_event(event: str, step: Step, line: str) -> None:
-            if event == "line" and line.startswith("TASK ["):
-                status.update(f"{image}: {line[6:].split(']', maxsplit=1)[0]}")
+        def on_event(event: Event, step: Step, line: str) -> None:
+            name = step.name[:60]
+            if event == "line" and step.open_task is not None and line.startswith("TASK ["):
+                status.update(escape(f"{image}: {name}: {step.open_task[0]}"))
             elif event == "start":
-                status.update(f"{image}: {step.name}")
-            elif event in {"done", "cached"}:
-                time = "cached" if event == "cached" else f"{step.seconds:.1f} s"
-                progress.print(f"  {image}  {step.name:<20} {time:>9}")
+                status.update(escape(f"{image}: {name}"))
+            elif event == "done":
+                progress.print(f"  {image}  {name:<20} {step.seconds:>7.1f} s", markup=False)
+            elif event == "cached" and name not in cached and step.marked:
+                progress.print(f"  {image}  {name:<20} {'cached':>9}")
 
         yield on_event
+
+
+def shortened(why: str, most: int = 3) -> str:
+    """The first few of many reasons."""
+    reasons = why.split("; ")
+    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
+    return "; ".join(reasons[:most]) + more

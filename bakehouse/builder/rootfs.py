@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
 from pathlib import Path
-
-from docker.errors import DockerException
+from urllib.parse import urlsplit
 
 from bakehouse import engine, layout
-from bakehouse.builder import buildkit
+from bakehouse.builder import buildkit, context, host_configuration
+from bakehouse.builder.children import bound
 from bakehouse.console import progress
 from bakehouse.errors import BuildError, HostError
 from bakehouse.images import Image
@@ -18,10 +18,15 @@ from bakehouse.process import run
 
 ROOTFS = "org.bakehouse.rootfs"
 INPUTS = "org.bakehouse.build"
+MIRROR = "BAKEHOUSE_DISTRIBUTION_MIRROR"
+"""Names a mirror to bootstrap from instead of those of the host's apt."""
+
 EPOCH = "1700000000"
 """Every bootstrap writes the same times, so that one mirror state gives one digest."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DECISIVE = {"distribution", "suite", "reference", "packages", "parent"}
+_PROXY = re.compile(r'^Acquire::(https?)::Proxy "(.+)";$', re.MULTILINE)
 
 
 def ensure(image: Image, *, refresh: bool = False) -> tuple[str, bool]:
@@ -36,14 +41,15 @@ def ensure(image: Image, *, refresh: bool = False) -> tuple[str, bool]:
 
     Raises:
         BuildError: The mirror does not answer or lacks a package.
+        DownloadError: A registry gave something else than the reference's digest promises.
     """
     wanted = inputs(image)
     present = engine.labels(f"{image.repository}:latest")
     if not refresh and present.get(INPUTS) == wanted:
         return content_digest(image), True
     if image.parent is not None:
-        _extend(image, wanted)
-    elif image.reference is None or not _pulled(image, wanted):
+        _add_packages(image, f"bakehouse/{image.parent}:latest", wanted)
+    elif image.reference is None or not _pulled(image, image.reference, wanted):
         _bootstrapped(image, wanted)
     return content_digest(image), False
 
@@ -51,7 +57,8 @@ def ensure(image: Image, *, refresh: bool = False) -> tuple[str, bool]:
 def inputs(image: Image) -> str:
     """Digest of all that decides a rootfs image, but for the mirror's state."""
     below = content_digest_of(f"bakehouse/{image.parent}:latest") if image.parent else ""
-    text = json.dumps([image.model_dump(mode="json"), below, EPOCH], sort_keys=True)
+    decisive = image.model_dump(mode="json", include=_DECISIVE)
+    text = json.dumps([decisive, below, EPOCH], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -67,39 +74,85 @@ def content_digest_of(reference: str) -> str:
     return hashlib.sha256("".join(layers).encode()).hexdigest() if layers else ""
 
 
-def bootstrap(image: Image, tarball: Path) -> str:
+def bootstrap(image: Image, tarball: Path, *, variant: str = "minbase") -> str:
     """Bootstrap a distribution into a tarball with mmdebstrap; returns the tarball's SHA-256.
 
     Raises:
         BuildError: The mirror does not answer, or lacks a package.
+        HostError: mmdebstrap is not installed, or the disk is full.
     """
     if shutil.which("mmdebstrap") is None:
         raise HostError("mmdebstrap is not installed", remedy="run `make setup`")
-    run(
-        [
-            "mmdebstrap", "--quiet", "--variant=minbase", "--mode=auto",
-            f"--include={','.join(image.packages)}", str(image.suite), str(tarball),
-            *_mirror(),
-        ],
-        failure=BuildError,
-        remedy="check that the distribution's mirror answers: apt-get update",
-        env={"SOURCE_DATE_EPOCH": EPOCH},
-    )  # fmt: skip
+    command = [
+        "mmdebstrap", "--quiet", f"--variant={variant}", "--mode=auto",
+        f"--include={','.join(image.packages)}", str(image.suite), str(tarball),
+        *sources(str(image.suite)),
+    ]  # fmt: skip
+    try:
+        run(
+            bound(command),
+            failure=BuildError,
+            remedy="check that the distribution's mirror answers: apt-get update",
+            env={"SOURCE_DATE_EPOCH": EPOCH, **_proxies()},
+            quiet=True,
+        )
+    except BuildError as error:
+        if "No space left on device" in str(error):
+            raise HostError(
+                f"the disk is full: {error.what}",
+                where=str(tarball.parent),
+                remedy="free some space and build again",
+            ) from error
+        raise
     with tarball.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _mirror() -> list[str]:
-    """A mirror other than the distribution's default, for closed networks."""
-    mirror = os.environ.get("BAKEHOUSE_DISTRIBUTION_MIRROR")
-    return [mirror] if mirror else []
+def sources(suite: str) -> list[str]:
+    """Where to bootstrap a suite from: the host's own mirrors of it, if its apt knows any.
+
+    Nothing means mmdebstrap's default. The lines stay in the image as its apt sources, so those
+    with credentials are left out.
+    """
+    mirror = os.environ.get(MIRROR)
+    if mirror:
+        return [f"deb {mirror} {suite} main"]
+    if shutil.which("apt-get") is None:
+        return []
+    listing = run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+         "Created-By: Packages"],
+        failure=HostError,
+        quiet=True,
+    )  # fmt: skip
+    wanted = [suite, f"{suite}-updates", f"{suite}-security"]
+    found = [line.split() for line in dict.fromkeys(listing.splitlines())]
+    usable = [
+        f"deb {uri} {release} {component}"
+        for uri, release, component in (words for words in found if len(words) == 3)
+        if release in wanted and component == "main" and _is_public(uri)
+    ]
+    return usable if any(line.split()[2] == suite for line in usable) else []
+
+
+def _is_public(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return parts.scheme in {"http", "https"} and parts.username is None
+
+
+def _proxies() -> dict[str, str]:
+    """The host's apt proxies as variables: as apt options they would stay in the image."""
+    return {f"{m[1]}_proxy": m[2] for m in _PROXY.finditer(host_configuration.apt_proxies())}
 
 
 def _bootstrapped(image: Image, wanted: str) -> None:
     progress.print(f"  bootstrapping {image.distribution} {image.suite} from its mirror")
-    with tempfile.TemporaryDirectory(prefix="bakehouse-rootfs-", dir=_scratch()) as scratch:
-        tarball = Path(scratch, "rootfs.tar")
-        digest = bootstrap(image, tarball)
+    scratch = layout.STATE / "rootfs"
+    scratch.mkdir(parents=True, exist_ok=True)
+    tarball = scratch / f"{image.name}.tar"
+    try:
+        with progress.status(f"{image.name}: mmdebstrap"):
+            digest = bootstrap(image, tarball)
         changes = [
             f"ENV PATH={PATH}",
             'CMD ["/bin/bash"]',
@@ -112,48 +165,40 @@ def _bootstrapped(image: Image, wanted: str) -> None:
             remedy="is the disk full? see `docker system df`",
             quiet=True,
         ).strip()
+    finally:
+        tarball.unlink(missing_ok=True)
     engine.tag(image_id, image.repository, "latest")
 
 
-def _pulled(image: Image, wanted: str) -> bool:
-    """Pull the rootfs by digest and add our packages; False where no registry answers."""
-    assert image.reference is not None
-    try:
-        engine.connect().images.pull(image.reference)
-    except DockerException as error:
-        progress.print(f"  no registry gives {image.reference.split('@')[0]} ({_short(error)})")
+def _pulled(image: Image, reference: str, wanted: str) -> bool:
+    """Pull the rootfs by digest and add our packages; False where no registry gives it."""
+    with progress.status(f"{image.name}: asking the registry"):
+        refusal = engine.pull(reference)
+    if refusal:
+        name = reference.partition("@")[0]
+        progress.print(f"  no registry gives {name}: {refusal}", markup=False)
         return False
-    _add_packages(image, image.reference, wanted)
+    _add_packages(image, reference, wanted)
     return True
-
-
-def _extend(image: Image, wanted: str) -> None:
-    _add_packages(image, f"bakehouse/{image.parent}:latest", wanted)
 
 
 def _add_packages(image: Image, base: str, wanted: str) -> None:
     packages = " ".join(image.packages)
     command = "/lib/systemd/systemd" if "systemd" in image.packages else "/bin/bash"
-    folder = layout.STATE / "context" / image.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "Dockerfile").write_text(
-        f"# Generated by `bakehouse build`.\nFROM {base}\n"
+    folder = context.write_dockerfile(
+        image.name,
+        f"FROM {base}\n"
         "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
         "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked "
+        f"--mount=type=secret,id=apt.conf,target={host_configuration.IN_BUILD}/apt.conf "
+        "--mount=type=tmpfs,target=/tmp "
+        f"if [ -s {host_configuration.IN_BUILD}/apt.conf ]; "
+        f"then export APT_CONFIG={host_configuration.IN_BUILD}/apt.conf; fi; "
         "apt-get update --quiet && DEBIAN_FRONTEND=noninteractive "
         f"apt-get install --quiet --yes --no-install-recommends {packages}\n"
         f'CMD ["{command}"]\nLABEL {INPUTS}={wanted}\n',
-        encoding="utf-8",
     )
     # The packages' versions are the mirror's, so a new build must ask it again.
-    image_id = buildkit.build(folder, options=["--no-cache"]).image_id
-    engine.tag(image_id, image.repository, "latest")
-
-
-def _scratch() -> Path:
-    layout.STATE.mkdir(parents=True, exist_ok=True)
-    return layout.STATE
-
-
-def _short(error: Exception) -> str:
-    return str(error).split(":")[-1].strip(' ")')
+    with host_configuration.options(image.name) as more:
+        built = buildkit.build(folder, where=image.name, options=["--no-cache", *more])
+    engine.tag(built.image_id, image.repository, "latest")

@@ -11,15 +11,20 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement as PackageRequirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from bakehouse import layout
+from bakehouse.builder.children import bound
+from bakehouse.builder.locks import only_one
+from bakehouse.console import progress
 from bakehouse.errors import DownloadError
 from bakehouse.process import run
 from bakehouse.stacks.records import PythonRecord, Requirement
 from bakehouse.stacks.stack import Stack
 
 CONTROLLER = ("ansible-core", "mitogen", "pip")
+NOT_NEEDED = {"cryptography", "cffi", "pycparser", "resolvelib"}  # for vaults and Galaxy
+REQUIREMENTS = "requirements.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,9 @@ class Interpreter:
     version: str
     glibc: int
     machine: str
+
+    def __str__(self) -> str:
+        return f"{self.version}-glibc{self.glibc}-{self.machine}"
 
     def pip_options(self) -> list[str]:
         """pip's options that select wheels for this interpreter."""
@@ -58,11 +66,13 @@ def prepare(stack: Stack, interpreter: Interpreter | None = None) -> Path:
     Raises:
         DownloadError: A wheel cannot be had, or is not what its record promises.
     """
-    python = interpreter or Interpreter(version="3.11", glibc=36, machine=os.uname().machine)
+    usual = Interpreter(version="3.11", glibc=36, machine=os.uname().machine)
+    python = interpreter or usual
     records = [record for record in stack.records.values() if isinstance(record, PythonRecord)]
-    requirements = {r.name: r for record in records for r in record.requirements}
+    requirements = {(r.name, r.version): r for record in records for r in record.requirements}
     indexes = tuple(record.index for record in records if record.index)
-    folder = layout.STATE / "wheelhouse" / stack.name
+    other = "" if python == usual else f"-{python}"
+    folder = layout.STATE / "wheelhouse" / f"{stack.name}{other}"
     _fill(folder, requirement_lines(requirements.values()), python, indexes)
     return folder
 
@@ -73,14 +83,14 @@ def prepare_controller(interpreter: Interpreter) -> Path:
     Raises:
         DownloadError: A wheel cannot be had.
     """
-    folder = layout.STATE / "wheelhouse" / f"controller-{interpreter.version}-{interpreter.machine}"
+    folder = layout.STATE / "wheelhouse" / f"controller-{interpreter}"
     _fill(folder, controller_lines(), interpreter, ())
     return folder
 
 
 def controller_lines() -> list[str]:
     """The hashed requirements of Ansible and what it needs, from our own lock."""
-    names = _closure(CONTROLLER)
+    names = _closure(CONTROLLER) - NOT_NEEDED
     lock = (layout.ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
     return [block for block in _blocks(lock) if _name(block) in names]
 
@@ -94,10 +104,14 @@ def requirement_lines(requirements: Iterable[Requirement]) -> list[str]:
 
 
 def wheels_of(folder: Path, requirements: Iterable[Requirement]) -> list[Path]:
-    """The wheels of a folder that have one of the requirements' digests, by name."""
-    wanted = {canonicalize_name(r.name) for r in requirements}
-    wheels = sorted(folder.glob("*.whl"))
-    return [wheel for wheel in wheels if canonicalize_name(wheel.name.split("-")[0]) in wanted]
+    """The wheels of a folder that the requirements ask for."""
+    wanted = {(canonicalize_name(r.name), canonicalize_version(r.version)) for r in requirements}
+    wheels = [(parse_wheel_filename(path.name), path) for path in sorted(folder.glob("*.whl"))]
+    return [
+        path
+        for (name, version, *_), path in wheels
+        if (name, canonicalize_version(version)) in wanted
+    ]
 
 
 def _fill(
@@ -108,29 +122,48 @@ def _fill(
     digest = hashlib.sha256(content.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        requirements = partial / "requirements.txt"
-        requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        _download(partial, requirements, interpreter, indexes, [folder] if folder.is_dir() else [])
-        (partial / ".complete").write_text(digest)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
+    with only_one(f"wheelhouse-{folder.name}", "a download of the same wheels"):
+        if stamp.is_file() and stamp.read_text() == digest:
+            return
+        partial = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            present = [folder] if folder.is_dir() else []
+            with progress.status(f"fetching {len(lines)} wheels"):
+                for batch in _batches(lines):
+                    _download(partial, batch, interpreter, indexes, present)
+            (partial / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            (partial / ".complete").write_text(digest)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _batches(lines: Iterable[str]) -> list[list[str]]:
+    """Lines that one pip can be given together: no distribution in two versions."""
+    batches: list[dict[str, str]] = []
+    for line in lines:
+        free = next((batch for batch in batches if _name(line) not in batch), None)
+        if free is None:
+            batches.append(free := {})
+        free[_name(line)] = line
+    return [list(batch.values()) for batch in batches]
 
 
 def _download(
     folder: Path,
-    requirements: Path,
+    lines: list[str],
     interpreter: Interpreter,
     indexes: tuple[str, ...],
     present: list[Path],
 ) -> None:
+    requirements = folder / REQUIREMENTS
+    requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+        *bound([sys.executable, "-m", "pip", "download"]),
+        "--quiet", "--no-deps", "--require-hashes",
         "--only-binary=:all:", "--dest", str(folder), "--requirement", str(requirements),
         *interpreter.pip_options(),
         *[part for old in present for part in ("--find-links", str(old))],

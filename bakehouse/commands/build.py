@@ -10,13 +10,13 @@ from bakehouse.images import load_images
 from bakehouse.stacks.stack import stack_names
 
 if TYPE_CHECKING:
-    from bakehouse.builder.build import BuildResult
+    from bakehouse.builder.result import BuildResult
 
 HELP = """
 Build images, each role a layer, and what they stand on.
 
 Only what changed runs. A failed or interrupted build leaves no name; the next one goes on from the
-last good layer.
+last good layer. The last three builds of an image keep their names: `bakehouse/cpu:<build>`.
 
 Examples:
 
@@ -25,6 +25,10 @@ Examples:
     bakehouse build cpu --plan          # which layers would run, and why
 
     bakehouse build cpu --stack gpu-cuda13 --json
+
+What the host knows about its network is handed to builds and stays in no layer: pip's settings,
+certificates, apt's proxies, `http_proxy` and its kin, and the mirrors in the YAML file that
+`BAKEHOUSE_MIRRORS` names (prefix of an address: what stands in its place).
 """
 
 
@@ -33,29 +37,34 @@ def register(application: typer.Typer) -> None:
 
     @application.command(name="build", help=HELP)
     def build_command(
-        images: Annotated[list[str], typer.Argument(help="Images.", autocompletion=_images)],
+        images: Annotated[
+            list[str], typer.Argument(help="Names from images.yml.", autocompletion=_images)
+        ],
         stack: Annotated[
             str | None, typer.Option(help="Another stack.", autocompletion=stack_names)
         ] = None,
         plan: Annotated[
-            bool, typer.Option("--plan", help="Say what would run; run nothing.")
+            bool, typer.Option("--plan", help="Say what would run, and why; run nothing.")
         ] = False,
-        no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every layer.")] = False,
+        no_cache: Annotated[
+            bool, typer.Option("--no-cache", help="Run every layer of these images.")
+        ] = False,
         allow_broken_stack: Annotated[
             bool, typer.Option("--allow-broken-stack", help="Build although a rule is broken.")
         ] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Result as JSON.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Results as JSON.")] = False,
     ) -> None:
-        from bakehouse.builder.build import Options, build_image
+        from bakehouse.builder.build import build_lineage
+        from bakehouse.builder.result import Options
 
         options = Options(
             stack=stack, plan_only=plan, no_cache=no_cache, allow_broken_stack=allow_broken_stack
         )
-        built = [build_image(name, options) for name in images]
+        built = {r.image: r for name in images for r in build_lineage(name, options)}
         if as_json:
-            typer.echo(json.dumps([result.as_json() for result in built], indent=1))
+            typer.echo(json.dumps([result.as_json() for result in built.values()], indent=1))
         elif plan:
-            for result in built:
+            for result in built.values():
                 _show_plan(result)
 
 
@@ -64,11 +73,10 @@ def _images() -> list[str]:
 
 
 def _show_plan(result: "BuildResult") -> None:
-    from rich.table import Table
+    from bakehouse.builder.progress import shortened
 
-    table = Table(title=f"{result.image} {result.build}", title_justify="left", box=None)
-    for heading in ("layer", "key", "", "why"):
-        table.add_column(heading)
+    results.print(f"[bold]{result.image}[/bold] {result.build}")
     for layer in result.layers:
-        table.add_row(layer.name, layer.key[:12], "cached" if layer.cached else "run", layer.why)
-    results.print(table)
+        what = "cached" if layer.cached else "run"
+        text = f"  {what:<7} {layer.name:<20} {layer.key[:12]:<13} {shortened(layer.why)}"
+        results.print(text.rstrip(), markup=False, highlight=False)
