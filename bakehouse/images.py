@@ -3,21 +3,42 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.stacks import documents
-from bakehouse.stacks.stack import suggestion
+from bakehouse.stacks.stack import stack_names
+from bakehouse.stacks.validation import Model, suggestion, validate
 
+Kind = Literal["rootfs", "container", "machine", "case"]
 Group = Literal["environment", "versions", "node", "collectives", "training", "hygiene"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "rootfs": (),
+    "container": ("parent", "playbook", "stack"),
+    "machine": ("parent", "playbook", "stack"),
+    "case": ("parent", "case"),
+}
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "rootfs": ("parent", "distribution", "suite", "reference", "packages"),
+    "container": ("parent", "playbook", "stack"),
+    "machine": ("parent", "playbook", "stack"),
+    "case": ("parent", "case"),
+}
+_PARENTS: dict[str, tuple[str, ...]] = {
+    "rootfs": ("rootfs",),
+    "container": ("rootfs", "container"),
+    "machine": ("rootfs",),
+    "case": ("container", "case"),
+}
 
 
-class Image(BaseModel):
-    """One image.
+class Entry(Model):
+    """One image in the file.
 
     Attributes:
-        name: Its name; docker repository `bakehouse/<name>`.
         kind: rootfs (plain distribution), container (one layer per role), machine (Packer) or
             case (a test case on top of a container).
         parent: The image below; none for a pulled or bootstrapped rootfs.
@@ -27,32 +48,41 @@ class Image(BaseModel):
         checks: Groups of checks that apply.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    name: str = Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")
-    kind: Literal["rootfs", "container", "machine", "case"]
+    kind: Kind
     parent: str | None = None
     distribution: str | None = None
     suite: str | None = None
     reference: Annotated[str, Field(pattern=r"^[a-z0-9./-]+@sha256:[0-9a-f]{64}$")] | None = None
-    packages: list[str] = []
+    packages: list[str] = Field(default_factory=list)
     playbook: str | None = None
     stack: str | None = None
     case: str | None = None
-    environment: dict[str, str] = {}
-    checks: list[Group] = []
+    environment: dict[str, str] = Field(default_factory=dict)
+    checks: list[Group] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        needs = {
-            "rootfs": ("suite",) if self.parent is None else ("packages",),
-            "container": ("parent", "playbook", "stack"),
-            "machine": ("parent", "playbook", "stack"),
-            "case": ("parent", "case"),
-        }[self.kind]
-        missing = [name for name in needs if not getattr(self, name)]
+    def _fits_its_kind(self) -> Self:
+        needed = set(_NEEDED[self.kind])
+        if self.kind == "rootfs":
+            needed = {"packages"} if self.parent else {"distribution", "suite"}
+        missing = sorted(name for name in needed if not getattr(self, name))
         if missing:
             raise ValueError(f"an image of kind {self.kind} needs {', '.join(missing)}")
+        special = {name for names in _ALLOWED.values() for name in names}
+        foreign = sorted((special & self.model_fields_set) - set(_ALLOWED[self.kind]))
+        if foreign:
+            raise ValueError(f"an image of kind {self.kind} has no {', '.join(foreign)}")
         return self
+
+
+class Image(Entry):
+    """One image: its entry in the file, and its name.
+
+    Attributes:
+        name: Its name; docker repository `bakehouse/<name>`.
+    """
+
+    name: Name
 
     @property
     def repository(self) -> str:
@@ -60,31 +90,26 @@ class Image(BaseModel):
         return f"bakehouse/{self.name}"
 
 
-class Images(BaseModel):
+class Images(Model):
     """The file images.yml; the keys are the images' names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    images: dict[str, Image]
+    images: dict[Name, Entry]
 
 
 def load_images(path: Path | None = None) -> dict[str, Image]:
     """Read images.yml.
 
     Raises:
-        InputError: The file is wrong, or an image's parent does not exist.
+        InputError: The file is wrong, or an image's parent, playbook, stack or case does not exist.
     """
     document = documents.load(path or layout.IMAGES_FILE)
-    entries = document.data.get("images")
-    if not isinstance(entries, dict) or set(document.data) != {"images"}:
-        raise InputError("images.yml has one key, images", where=str(document.path))
-    images = {name: _image(document, name, fields) for name, fields in entries.items()}
+    entries = validate(Images, document.data, document, schema="images.json").images
+    images = {
+        name: Image(name=name, **entry.model_dump(exclude_unset=True))
+        for name, entry in entries.items()
+    }
     for image in images.values():
-        if image.parent is not None and image.parent not in images:
-            raise InputError(
-                f"there is no image {image.parent}",
-                where=document.where(("images", image.name, "parent")),
-                remedy=suggestion(image.parent, images),
-            )
+        _refuse_dangling(document, images, image)
         _refuse_circle(document, images, image)
     return images
 
@@ -107,9 +132,8 @@ def lineage(name: str) -> list[Image]:
     Raises:
         InputError: There is no such image.
     """
-    get_image(name)
+    chain = [get_image(name)]
     images = load_images()
-    chain = [images[name]]
     while chain[0].parent is not None:
         chain.insert(0, images[chain[0].parent])
     return chain
@@ -133,27 +157,34 @@ def playbook_roles(name: str) -> list[str]:
         InputError: The playbook is missing or is not one play with a list of roles.
     """
     path = layout.PLAYBOOKS / f"{name}.yml"
-    plays: Any = documents.load_list(path)
-    if len(plays) != 1 or not isinstance(plays[0].get("roles"), list):
-        raise InputError("a playbook is one play with a list of roles", where=str(path))
-    return [r if isinstance(r, str) else r["role"] for r in plays[0]["roles"]]
-
-
-def _image(document: documents.Document, name: str, fields: Any) -> Image:
-    keys = ("images", name)
-    try:
-        return TypeAdapter(Image).validate_python({**fields, "name": name})
-    except (ValidationError, TypeError) as error:
-        if isinstance(error, TypeError):
-            raise InputError("an image is a mapping", where=document.where(keys)) from error
-        first = error.errors()[0]
-        reason, remedy = first["msg"].removeprefix("Value error, "), "see schemas/images.json"
-        if first["type"] == "extra_forbidden":
-            reason = f"unknown key {first['loc'][-1]}"
-            remedy = suggestion(str(first["loc"][-1]), Image.model_fields)
+    plays: list[Any] = documents.load_list(path)
+    roles = plays[0].get("roles") if len(plays) == 1 and isinstance(plays[0], dict) else None
+    if not isinstance(roles, list):
         raise InputError(
-            reason, where=document.where((*keys, *first["loc"])), remedy=remedy
-        ) from error
+            "a playbook is one play with a list of roles", where=f"{path}:1", remedy="add `roles:`"
+        )
+    return [role if isinstance(role, str) else str(role["role"]) for role in roles]
+
+
+def _refuse_dangling(document: documents.Document, images: dict[str, Image], image: Image) -> None:
+    playbooks = [path.stem for path in layout.PLAYBOOKS.glob("*.yml")]
+    cases = [path.parent.name for path in layout.CONTAINERS.glob("*/Dockerfile")]
+    parents = [name for name, other in images.items() if other.kind in _PARENTS[image.kind]]
+    choices = {
+        "parent": parents, "playbook": playbooks, "stack": stack_names(), "case": cases,
+    }  # fmt: skip
+    for key, names in choices.items():
+        value = getattr(image, key)
+        if value is not None and value not in names:
+            exists = key == "parent" and value in images
+            raise InputError(
+                f"an image of kind {image.kind} cannot stand on {value}, of kind "
+                f"{images[value].kind}"
+                if exists
+                else f"there is no {'image' if key == 'parent' else key} {value}",
+                where=document.where(("images", image.name, key)),
+                remedy=suggestion(value, names),
+            )
 
 
 def _refuse_circle(document: documents.Document, images: dict[str, Image], image: Image) -> None:
@@ -163,6 +194,7 @@ def _refuse_circle(document: documents.Document, images: dict[str, Image], image
             raise InputError(
                 "the image is its own ancestor",
                 where=document.where(("images", image.name, "parent")),
+                remedy="a tree has a root: name an image that does not stand on this one",
             )
         seen.add(present.parent)
         present = images[present.parent]

@@ -1,55 +1,86 @@
 """Compatibility rules between the records of a stack, evaluated with PEP 440 specifiers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, field_validator
 
 from bakehouse import layout
 from bakehouse.console import progress
 from bakehouse.errors import InputError
 from bakehouse.stacks import documents
-from bakehouse.stacks.records import PythonRecord
+from bakehouse.stacks.records import Prose
 from bakehouse.stacks.stack import Stack
+from bakehouse.stacks.validation import Model, suggestion, validate
 
 CONTEXTS = ("os", "kernel", "gpu_generation", "architecture")
-_REFERENCE = re.compile(r"\{([a-z0-9_/-]+)(?:\.(major|minor|release))?\}")
+_TEXTS = frozenset({"os", "gpu_generation", "architecture"})
+"""Contexts that are compared as texts, not as versions."""
+
+_NAME = r"[a-z][a-z0-9_]*_release(?:/[a-z0-9-]+)?"
+_SUBJECT = re.compile(rf"{_NAME}|{'|'.join(CONTEXTS)}")
+_REFERENCE = re.compile(rf"\{{({_NAME}|kernel)(?:\.(major|minor|release))?\}}")
 _LEADING_RELEASE = re.compile(r"^v?(\d+(?:\.\d+)*(?:-\d+)?)")
-Terms = dict[str, str | list[str]]
+Wanted = str | list[str]
+Terms = dict[str, Wanted]
 
 
-class Rule(BaseModel):
+class Rule(Model):
     """One rule: when all of `when` holds, all of `require` must."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    title: str
-    when: Terms = {}
+    title: Prose
+    when: Terms = Field(default_factory=dict)
     require: Terms = Field(min_length=1)
-    reason: str
+    reason: Prose
     source: str = Field(pattern=r"^https://\S+$")
 
+    @field_validator("when", "require")
+    @classmethod
+    def _evaluable(cls, terms: Terms) -> Terms:
+        for subject, wanted in terms.items():
+            _refuse_unusable(subject, wanted)
+        return terms
 
-class Rules(BaseModel):
+
+class Rules(Model):
     """The file stacks/constraints.yml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     rules: list[Rule]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a rule says about a stack."""
+    """What a rule says about a stack.
+
+    Attributes:
+        rule: The rule.
+        status: A rule does not apply where a component or context that it speaks of is missing.
+        message: What is there and what must be; only of a broken rule.
+        satisfying: What would mend it; only of a broken rule.
+    """
 
     rule: Rule
     status: Literal["holds", "broken", "not_applicable"]
     message: str = ""
     satisfying: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """For machines."""
+        return {
+            "rule": self.rule.id,
+            "title": self.rule.title,
+            "status": self.status,
+            "message": self.message,
+            "satisfying": self.satisfying,
+            "reason": self.rule.reason,
+            "source": self.rule.source,
+        }
 
 
 def load_rules(path: Path | None = None) -> list[Rule]:
@@ -59,13 +90,7 @@ def load_rules(path: Path | None = None) -> list[Rule]:
         InputError: The file is wrong, or two rules share an id.
     """
     document = documents.load(path or layout.STACKS / "constraints.yml")
-    try:
-        rules = Rules.model_validate(document.data).rules
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            first["msg"], where=document.where(first["loc"]), remedy="see schemas/constraints.json"
-        ) from error
+    rules = validate(Rules, document.data, document, schema="constraints.json").rules
     seen: set[str] = set()
     for index, rule in enumerate(rules):
         if rule.id in seen:
@@ -79,7 +104,7 @@ def load_rules(path: Path | None = None) -> list[Rule]:
 
 
 def check(
-    stack: Stack, context: Mapping[str, str] | None = None, rules: list[Rule] | None = None
+    stack: Stack, context: Mapping[str, str] | None = None, rules: Iterable[Rule] | None = None
 ) -> list[Finding]:
     """Evaluate every rule on a stack.
 
@@ -89,10 +114,15 @@ def check(
         rules: Defaults to stacks/constraints.yml.
 
     Raises:
-        InputError: A rule or a context name cannot be evaluated.
+        InputError: The rules' file or the name of a context is wrong.
     """
     facts = _facts(stack, context or {})
     return [_evaluate(rule, facts) for rule in (load_rules() if rules is None else rules)]
+
+
+def broken(findings: Iterable[Finding]) -> list[Finding]:
+    """The rules that a stack breaks."""
+    return [finding for finding in findings if finding.status == "broken"]
 
 
 def refuse_broken(stack: Stack, *, allow: bool = False) -> None:
@@ -101,17 +131,18 @@ def refuse_broken(stack: Stack, *, allow: bool = False) -> None:
     Raises:
         InputError: A rule is broken and `allow` is not given.
     """
-    broken = [finding for finding in check(stack) if finding.status == "broken"]
-    if not broken:
+    found = broken(check(stack))
+    if not found:
         return
-    text = "; ".join(f"{f.rule.id}: {f.message} ({f.rule.reason})" for f in broken)
+    text = "\n".join(f"  {f.rule.id}: {f.message}, since {f.rule.reason}" for f in found)
     if not allow:
         raise InputError(
-            f"the stack breaks a rule: {text}",
+            f"the stack breaks {len(found)} rule(s):\n{text}",
             where=str(stack.path),
-            remedy="; ".join(f.satisfying for f in broken) + "; or --allow-broken-stack",
+            remedy="; ".join(f.satisfying for f in found) + "; or insist by --allow-broken-stack",
         )
-    progress.print(f"[bold red]WARNING: building with a stack that breaks a rule: {text}[/]")
+    progress.print("[bold red]WARNING: this stack breaks a rule; what it builds may not work:[/]")
+    progress.print(text, markup=False, style="red")
 
 
 def normalised(text: str) -> Version | None:
@@ -123,15 +154,36 @@ def normalised(text: str) -> Version | None:
         return Version(match[1]) if match else None
 
 
+def _refuse_unusable(subject: str, wanted: Wanted) -> None:
+    if not _SUBJECT.fullmatch(subject):
+        near = suggestion(subject, CONTEXTS)
+        raise ValueError(
+            f"{subject} is neither <component>_release[/<requirement>] nor a context; {near}"
+        )
+    if isinstance(wanted, list):
+        if subject not in CONTEXTS:
+            raise ValueError(f"{subject}: only a context takes a list; write a specifier")
+        return
+    text = _REFERENCE.sub("0", wanted)
+    if subject not in _TEXTS:
+        try:
+            SpecifierSet(text)
+        except InvalidSpecifier as error:
+            raise ValueError(
+                f'{subject}: {wanted!r} is not a version specifier such as ">=1.2,<2"'
+            ) from error
+
+
 def _facts(stack: Stack, context: Mapping[str, str]) -> dict[str, str]:
-    unknown = set(context) - set(CONTEXTS)
+    unknown = sorted(set(context) - set(CONTEXTS))
     if unknown:
-        raise InputError(f"unknown context {min(unknown)}", remedy=f"one of: {', '.join(CONTEXTS)}")
-    facts = dict(stack.versions)
-    for name, record in stack.records.items():
-        if isinstance(record, PythonRecord):
-            facts.update({f"{name}/{r.name}": r.version for r in record.requirements})
-    return facts | dict(context)
+        raise InputError(
+            f"there is no context {unknown[0]}",
+            where=f"--context {unknown[0]}={context[unknown[0]]}",
+            remedy=suggestion(unknown[0], CONTEXTS),
+        )
+    pins = {f"{component}/{name}": version for component, _, name, version in stack.python_pins()}
+    return {**stack.versions, **pins, **context}
 
 
 def _evaluate(rule: Rule, facts: Mapping[str, str]) -> Finding:
@@ -140,43 +192,45 @@ def _evaluate(rule: Rule, facts: Mapping[str, str]) -> Finding:
         names |= {m[1] for m in _REFERENCE.finditer(value)} if isinstance(value, str) else set()
     if not names <= set(facts):
         return Finding(rule=rule, status="not_applicable")
-    if not all(_holds(rule, name, value, facts) for name, value in rule.when.items()):
+    if not all(_holds(name, wanted, facts) for name, wanted in rule.when.items()):
         return Finding(rule=rule, status="not_applicable")
-    for name, value in rule.require.items():
-        if not _holds(rule, name, value, facts):
-            wanted = _wanted(value, facts)
-            return Finding(
-                rule=rule,
-                status="broken",
-                message=f"{name} is {facts[name]}, but must be {wanted}",
-                satisfying=f"set {name} to {wanted}",
-            )
-    return Finding(rule=rule, status="holds")
+    wrong = [name for name, wanted in rule.require.items() if not _holds(name, wanted, facts)]
+    if not wrong:
+        return Finding(rule=rule, status="holds")
+    conditions = [f"{name} is {facts[name]}" for name in rule.when if name not in wrong]
+    since = f" (since {' and '.join(conditions)})" if conditions else ""
+    told = [f"{name} is {facts[name]}, must be {_told(rule, name, facts)}" for name in wrong]
+    mends = [" and ".join(f"{name} {_told(rule, name, facts)}" for name in wrong)]
+    mends += [
+        f"{name} outside {_shown(wanted, facts)}"
+        for name, wanted in rule.when.items()
+        if name.endswith("_release") or "/" in name
+    ]
+    return Finding(
+        rule=rule,
+        status="broken",
+        message="; ".join(told) + since,
+        satisfying="set " + ", or ".join(mends),
+    )
 
 
-def _wanted(value: str | list[str], facts: Mapping[str, str]) -> str:
-    return " or ".join(value) if isinstance(value, list) else _resolved(value, facts)
+def _told(rule: Rule, name: str, facts: Mapping[str, str]) -> str:
+    return _shown(rule.require[name], facts)
 
 
-def _holds(rule: Rule, name: str, value: str | list[str], facts: Mapping[str, str]) -> bool:
+def _shown(wanted: Wanted, facts: Mapping[str, str]) -> str:
+    return " or ".join(wanted) if isinstance(wanted, list) else _resolved(wanted, facts)
+
+
+def _holds(name: str, wanted: Wanted, facts: Mapping[str, str]) -> bool:
     present = facts[name]
-    if isinstance(value, list):
-        return present in value
-    wanted = _resolved(value, facts)
-    try:
-        specifiers = SpecifierSet(wanted)
-    except InvalidSpecifier as error:
-        if name in CONTEXTS:
-            return present == wanted
-        raise InputError(
-            f"{wanted!r} is not a version specifier",
-            where=f"{layout.STACKS / 'constraints.yml'}: {rule.id}",
-            remedy='write for instance ">=1.2,<2"',
-        ) from error
+    if isinstance(wanted, list):
+        return present in wanted
+    text = _resolved(wanted, facts)
+    if name in _TEXTS:
+        return present == text
     version = normalised(present)
-    if version is None:
-        return False
-    return specifiers.contains(version, prereleases=True)
+    return version is not None and SpecifierSet(text).contains(version, prereleases=True)
 
 
 def _resolved(value: str, facts: Mapping[str, str]) -> str:
@@ -187,10 +241,10 @@ def _part(text: str, part: str | None) -> str:
     version = normalised(text)
     if version is None:
         return text
-    values: dict[Any, str] = {
+    parts: dict[str | None, str] = {
         None: version.public,
         "major": str(version.major),
         "minor": str(version.minor),
         "release": version.base_version,
     }
-    return values[part]
+    return parts[part]

@@ -1,37 +1,48 @@
-"""The five kinds of record. Each carries what verifies its download; no other can be written."""
+"""The five kinds of record. Each carries what verifies its download; no other can be written.
+
+Where an artefact differs by architecture or platform, its record has one more level, complete.
+"""
 
 import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from bakehouse.stacks.validation import Model
+
+Text = Annotated[str, Field(pattern=r"^\S+$")]
+Prose = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hex")]
 Fingerprint = Annotated[
-    str, Field(pattern=r"^[0-9A-F]{40}$", description="OpenPGP key fingerprint")
+    str, Field(pattern=r"^[0-9A-Fa-f]{40}$", description="fingerprint of an OpenPGP key")
 ]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://\S+$")]
 Architecture = Literal["x86_64", "aarch64"]
+Family = Literal["debian", "redhat"]
 Platform = Annotated[str, Field(pattern=r"^[a-z]+[0-9.]*-(x86_64|aarch64)$")]
+Component = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*_release$")]
+
+_SOME_KEY: dict[str, Any] = {
+    "anyOf": [{"required": ["key_sha256"]}, {"required": ["key_fingerprint"]}]
+}
+_NO_KEY = "a repository needs `key_sha256` or `key_fingerprint`: no package is used unverified"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Pin(_Model):
+class Pin(Model):
     """Why a version stays where it is, and until when."""
 
-    reason: str
+    reason: Prose
     link: Url
     review_by: datetime.date
 
 
-class _Record(_Model):
-    version: str = Field(min_length=1, description="upstream's version, as text")
+class _Record(Model):
+    version: Text = Field(description="upstream's version, as text")
     pin: Pin | None = None
 
 
-class Artifact(_Model):
+class Artifact(Model):
     """One file and its digest."""
 
     url: Url
@@ -41,86 +52,80 @@ class Artifact(_Model):
 class ArchiveRecord(_Record):
     """A file fetched from a vendor, verified by its digest."""
 
-    url: Url | None = None
-    sha256: Sha256 | None = None
-    by_architecture: dict[Architecture, Artifact] | None = None
-
-    @model_validator(mode="after")
-    def _verified(self) -> Self:
-        single = self.url is not None or self.sha256 is not None
-        if single and (self.url is None or self.sha256 is None):
-            raise ValueError("`url` and `sha256` belong together: no download is used unverified")
-        if single == (self.by_architecture is not None):
-            raise ValueError("give either `url` and `sha256`, or `by_architecture`")
-        return self
+    url: Url
+    sha256: Sha256
 
     def artifacts(self) -> dict[str, Artifact]:
-        """Artifacts by architecture; the key is empty where one file serves all."""
-        if self.by_architecture is not None:
-            return {str(name): artifact for name, artifact in self.by_architecture.items()}
-        assert self.url is not None
-        assert self.sha256 is not None
+        """The artefact by architecture; the key is empty, since one file serves all."""
         return {"": Artifact(url=self.url, sha256=self.sha256)}
 
 
-class Repository(_Model):
+class ArchivesRecord(_Record):
+    """A file for each architecture, verified by its digest."""
+
+    by_architecture: dict[Architecture, Artifact] = Field(min_length=1)
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """Artefacts by architecture."""
+        return {str(name): artifact for name, artifact in self.by_architecture.items()}
+
+
+class Repository(Model):
     """A signed package repository and the key that signs it."""
+
+    model_config = ConfigDict(json_schema_extra=_SOME_KEY)
 
     repository: Url
     key_url: Url
     key_sha256: Sha256 | None = None
     key_fingerprint: Fingerprint | None = None
-    package: str | None = None
+    package: Text | None = None
 
     @model_validator(mode="after")
     def _verified(self) -> Self:
         if self.key_sha256 is None and self.key_fingerprint is None:
-            raise ValueError("a repository needs `key_sha256` or `key_fingerprint`")
+            raise ValueError(_NO_KEY)
         return self
 
 
-class RepositoryRecord(_Record):
+class RepositoryRecord(_Record, Repository):
     """A package from a vendor's repository, verified by the repository's signature."""
 
-    repository: Url | None = None
-    key_url: Url | None = None
-    key_sha256: Sha256 | None = None
-    key_fingerprint: Fingerprint | None = None
-    package: str | None = None
-    by_platform: dict[Platform, Repository] | None = None
+    model_config = ConfigDict(json_schema_extra=_SOME_KEY)
 
-    @model_validator(mode="after")
-    def _verified(self) -> Self:
-        if (self.repository is None) == (self.by_platform is None):
-            raise ValueError("give either `repository` with its key, or `by_platform`")
-        if self.repository is not None:
-            if self.key_url is None or (self.key_sha256 is None and self.key_fingerprint is None):
-                raise ValueError(
-                    "a repository needs `key_url` and `key_sha256` or `key_fingerprint`"
-                )
-        elif self.key_url or self.key_sha256 or self.key_fingerprint:
-            raise ValueError("with `by_platform` the key stands at each platform")
-        return self
+    def repositories(self) -> dict[str, Repository]:
+        """The repository by platform; the key is empty, since one serves all."""
+        return {"": self}
+
+
+class RepositoriesRecord(_Record):
+    """A package from a vendor's repositories, one for each platform."""
+
+    by_platform: dict[Platform, Repository] = Field(min_length=1)
+    package: Text | None = None
+
+    def repositories(self) -> dict[str, Repository]:
+        """Repositories by platform."""
+        return dict(self.by_platform)
 
 
 class DistributionRecord(_Record):
     """A package of the distribution itself, verified by the distribution's archive key."""
 
-    package: str | None = None
-    by_family: dict[str, str] | None = None
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if (self.package is None) == (self.by_family is None):
-            raise ValueError("give either `package` or `by_family`")
-        return self
+    package: Text
 
 
-class Requirement(_Model):
+class DistributionsRecord(_Record):
+    """A package of the distribution itself, whose name differs between families."""
+
+    by_family: dict[Family, Text] = Field(min_length=1)
+
+
+class Requirement(Model):
     """One Python distribution and the digests of its acceptable wheels."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    version: str
+    version: Text
     sha256: list[Sha256] = Field(min_length=1)
 
 
@@ -128,47 +133,76 @@ class PythonRecord(_Record):
     """A Python distribution with its complete closure, verified by pip's --require-hashes."""
 
     requirements: list[Requirement] = Field(min_length=1)
-    index: Url | None = None
-    package: str | None = None
+    index: Url | None = Field(default=None, description="the vendor's own index of wheels")
+    package: Text | None = None
 
     @model_validator(mode="after")
-    def _first_is_the_component(self) -> Self:
+    def _consistent(self) -> Self:
         if self.requirements[0].version != self.version:
             raise ValueError(
-                "the first requirement is the component itself, at the record's version"
+                "the first requirement is the component itself, at the record's version "
+                f"({self.version}), not {self.requirements[0].version}"
             )
+        names = [requirement.name for requirement in self.requirements]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} is required twice")
         return self
 
 
 class BundledRecord(_Record):
     """A component that comes inside another one, verified by the bundle's digest."""
 
-    bundled_in: str = Field(pattern=r"^[a-z][a-z0-9_]*_release$")
+    bundled_in: Component
 
 
-Record = ArchiveRecord | RepositoryRecord | DistributionRecord | PythonRecord | BundledRecord
+Record = (
+    ArchiveRecord
+    | ArchivesRecord
+    | RepositoryRecord
+    | RepositoriesRecord
+    | DistributionRecord
+    | DistributionsRecord
+    | PythonRecord
+    | BundledRecord
+)
 
-KINDS: dict[str, type[_Record]] = {
-    "archive": ArchiveRecord,
-    "repository": RepositoryRecord,
-    "distribution": DistributionRecord,
-    "python": PythonRecord,
-    "bundled": BundledRecord,
+KIND_NAMES: Mapping[type[_Record], str] = {
+    ArchiveRecord: "archive",
+    ArchivesRecord: "archive",
+    RepositoryRecord: "repository",
+    RepositoriesRecord: "repository",
+    DistributionRecord: "distribution",
+    DistributionsRecord: "distribution",
+    PythonRecord: "python",
+    BundledRecord: "bundled",
 }
-_MARKS = (
-    ("requirements", "python"),
-    ("bundled_in", "bundled"),
-    ("url", "archive"),
-    ("sha256", "archive"),
-    ("by_architecture", "archive"),
-    ("repository", "repository"),
-    ("by_platform", "repository"),
-    ("key_url", "repository"),
-    ("package", "distribution"),
-    ("by_family", "distribution"),
+
+# The keys that tell the kinds apart; the first that is there decides.
+_MARKS: tuple[tuple[str, type[_Record]], ...] = (
+    ("requirements", PythonRecord),
+    ("bundled_in", BundledRecord),
+    ("by_architecture", ArchivesRecord),
+    ("by_platform", RepositoriesRecord),
+    ("by_family", DistributionsRecord),
+    ("repository", RepositoryRecord),
+    ("key_url", RepositoryRecord),
+    ("url", ArchiveRecord),
+    ("sha256", ArchiveRecord),
+    ("package", DistributionRecord),
 )
 
 
-def kind_of(fields: dict[str, Any]) -> str | None:
-    """Which kind of record these fields describe; None if nothing in them verifies a download."""
-    return next((kind for mark, kind in _MARKS if mark in fields), None)
+def model_of(fields: Mapping[str, Any]) -> type[_Record] | None:
+    """The kind of record that these fields describe; None if nothing in them verifies it."""
+    return next((model for mark, model in _MARKS if mark in fields), None)
+
+
+def kind_name(record: Record) -> str:
+    """Archive, repository, distribution, python or bundled."""
+    return KIND_NAMES[type(record)]
+
+
+def record_keys() -> set[str]:
+    """Every key that some kind of record has."""
+    return {name for model in KIND_NAMES for name in model.model_fields}

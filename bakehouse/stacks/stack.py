@@ -1,21 +1,21 @@
 """Loading a stack: a flat Ansible variables file, one record per component."""
 
-import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
-
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.stacks import documents
-from bakehouse.stacks.records import KINDS, Record, kind_of
+from bakehouse.stacks.records import BundledRecord, PythonRecord, Record, model_of, record_keys
+from bakehouse.stacks.validation import suggestion, validate
+
+__all__ = ["Stack", "known_components", "load_stack", "parse", "stack_names", "suggestion"]
 
 NOT_STACKS = frozenset({"constraints", "instances"})
 
@@ -55,10 +55,32 @@ class Stack:
         """Component's argument name to its version."""
         return {name: record.version for name, record in self.records.items()}
 
+    def python_pins(self) -> Iterator[tuple[str, int, str, str]]:
+        """Each requirement of a Python record: component, place in its list, name, version."""
+        for component, record in self.records.items():
+            if isinstance(record, PythonRecord):
+                for place, requirement in enumerate(record.requirements):
+                    yield component, place, requirement.name, requirement.version
+
 
 def stack_names() -> list[str]:
     """Names of all stacks."""
     return sorted(p.stem for p in layout.STACKS.glob("*.yml") if p.stem not in NOT_STACKS)
+
+
+def stack_path(name: str) -> Path:
+    """File of a stack.
+
+    Raises:
+        InputError: There is no such stack; says which name was perhaps meant.
+    """
+    if name not in stack_names():
+        raise InputError(
+            f"there is no stack {name}",
+            where=str(layout.STACKS / f"{name}.yml"),
+            remedy=suggestion(name, stack_names()),
+        )
+    return layout.STACKS / f"{name}.yml"
 
 
 def load_stack(name: str) -> Stack:
@@ -67,16 +89,15 @@ def load_stack(name: str) -> Stack:
     Raises:
         InputError: No such stack, or its file is wrong; names file, line, key, reason and remedy.
     """
-    path = layout.STACKS / f"{name}.yml"
-    if not path.is_file():
-        raise InputError(
-            f"there is no stack {name}", where=str(path), remedy=suggestion(name, stack_names())
-        )
-    return parse(documents.load(path))
+    return parse(documents.load(stack_path(name)))
 
 
 def parse(document: documents.Document, known: Iterable[str] | None = None) -> Stack:
     """Validate a stack's document.
+
+    Args:
+        document: The file.
+        known: Components that may be in it; `known_components()` by default.
 
     Raises:
         InputError: At the first thing that is wrong.
@@ -85,33 +106,25 @@ def parse(document: documents.Document, known: Iterable[str] | None = None) -> S
     records = {
         key: _record(document, key, value, components) for key, value in document.data.items()
     }
-    for key, record in records.items():
-        bundle = getattr(record, "bundled_in", None)
-        if bundle is not None and bundle not in records:
-            raise InputError(
-                f"{bundle} is not in this stack",
-                where=document.where((key, "bundled_in")),
-                remedy=suggestion(bundle, records),
-            )
-    return Stack(name=document.path.stem, document=document, records=records)
+    stack = Stack(name=document.path.stem, document=document, records=records)
+    _refuse_missing_bundle(stack)
+    _refuse_two_versions(stack)
+    return stack
 
 
 def known_components() -> set[str]:
     """Arguments that roles take, test cases' records, and components that a rule speaks of."""
-    files = [*layout.ROLES.glob("*/meta/argument_specs.yml"), layout.STACKS / "constraints.yml"]
-    texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-    names = {name for text in texts for name in re.findall(r"\b[a-z][a-z0-9_]*_release\b", text)}
-    cases = {
-        f"{p.parent.name.replace('-', '_')}_release" for p in layout.CONTAINERS.glob("*/case.yml")
-    }
-    return names | cases
-
-
-def suggestion(wrong: str, choices: Iterable[str]) -> str:
-    """A remedy for a mistyped name."""
-    names = sorted(choices)
-    near = difflib.get_close_matches(wrong, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"one of: {', '.join(names)}"
+    names: set[str] = set()
+    for file in layout.ROLES.glob("*/meta/argument_specs.yml"):
+        text = file.read_text(encoding="utf-8")
+        names.update(re.findall(r"^ +([a-z][a-z0-9_]*_release):", text, re.MULTILINE))
+    rules = layout.STACKS / "constraints.yml"
+    if rules.is_file():
+        text = rules.read_text(encoding="utf-8")
+        names.update(re.findall(r"""[{\s"']([a-z][a-z0-9_]*_release)(?=["']?[:/.}])""", text))
+    for case in layout.CONTAINERS.glob("*/case.yml"):
+        names.add(f"{case.parent.name.replace('-', '_')}_release")
+    return names
 
 
 def _record(document: documents.Document, key: str, value: Any, known: set[str]) -> Record:
@@ -120,37 +133,68 @@ def _record(document: documents.Document, key: str, value: Any, known: set[str])
         raise InputError(f"unknown key {key}", where=where, remedy=suggestion(key, known))
     if not isinstance(value, dict):
         raise InputError(
-            f"a record is a mapping, not {type(value).__name__}",
+            "a record must be a mapping",
             where=where,
-            remedy="write version and what verifies it below the key",
+            remedy="write version, and what verifies it, below the key",
         )
-    kind = kind_of(value)
-    if kind is None:
+    model = model_of(value)
+    if model is None:
+        _refuse_unknown(document, key, value)
         raise InputError(
-            "the record has nothing that verifies it",
+            "the record has nothing that verifies a download",
             where=where,
             remedy="add url and sha256, or repository and its key, or package (the distribution's "
-            "own), or requirements, or bundled_in",
+            "own), or requirements, or bundled_in; see schemas/stack.json",
         )
-    model = KINDS[kind]
-    try:
-        return cast("Record", model.model_validate(value))
-    except ValidationError as error:
-        raise _explained(document, key, kind, error) from error
+    foreign = [k for k in value if k in record_keys() and k not in model.model_fields]
+    if foreign:
+        own = next(k for k in value if k in model.model_fields and k not in {"version", "pin"})
+        raise InputError(
+            f"`{foreign[0]}` does not go together with `{own}`",
+            where=document.where((key, foreign[0])),
+            remedy="a record is of exactly one kind: remove one of the two",
+        )
+    return cast("Record", validate(model, value, document, (key,), schema="stack.json"))
 
 
-def _explained(
-    document: documents.Document, key: str, kind: str, error: ValidationError
-) -> InputError:
-    first = error.errors()[0]
-    path = (key, *first["loc"])
-    reason = first["msg"].removeprefix("Value error, ")
-    remedy = f"see the {kind} record in schemas/stack.json"
-    if first["type"] == "extra_forbidden":
-        reason = f"unknown key {first['loc'][-1]}"
-        remedy = suggestion(str(first["loc"][-1]), KINDS[kind].model_fields)
-    elif first["type"] == "missing":
-        reason = f"{first['loc'][-1]} is missing"
-    elif first["type"] == "string_type":
-        remedy = "write it in quotes"
-    return InputError(reason, where=document.where(path), remedy=remedy)
+def _refuse_unknown(document: documents.Document, key: str, value: dict[str, Any]) -> None:
+    unknown = next((k for k in value if k not in record_keys()), None)
+    if unknown is not None:
+        raise InputError(
+            f"unknown key {unknown}",
+            where=document.where((key, unknown)),
+            remedy=suggestion(unknown, record_keys()),
+        )
+
+
+def _refuse_missing_bundle(stack: Stack) -> None:
+    for key, record in stack.records.items():
+        if not isinstance(record, BundledRecord):
+            continue
+        where = stack.document.where((key, "bundled_in"))
+        if record.bundled_in not in stack.records:
+            raise InputError(
+                f"{record.bundled_in} is not in this stack",
+                where=where,
+                remedy=suggestion(record.bundled_in, set(stack.records) - {key}),
+            )
+        if isinstance(stack.records[record.bundled_in], BundledRecord):
+            raise InputError(
+                f"{record.bundled_in} is itself bundled: nothing here verifies it",
+                where=where,
+                remedy="name the record that is downloaded",
+            )
+
+
+def _refuse_two_versions(stack: Stack) -> None:
+    """One image has one environment: a package of two Python records has one version."""
+    seen: dict[str, tuple[str, str]] = {}
+    for component, place, name, version in stack.python_pins():
+        first, pinned = seen.setdefault(name, (component, version))
+        if version != pinned:
+            raise InputError(
+                f"{name} is pinned to {version} here, and to {pinned} in {first}",
+                where=stack.document.where((component, "requirements", place, "version")),
+                remedy="one environment holds one of them: run `bakehouse stack bump` on one "
+                "of the two records",
+            )

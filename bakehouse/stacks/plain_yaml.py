@@ -1,0 +1,181 @@
+"""Plain data out of YAML, and the line of every key; what is dangerous or ambiguous is refused."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+DEEPEST = 40
+"""Levels of nesting. The parser's time grows with the square of them."""
+
+Keys = tuple[str | int, ...]
+
+_MEANINGS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
+    (re.compile(r"|~|null|Null|NULL"), lambda _: None),
+    (re.compile(r"true|True|TRUE"), lambda _: True),
+    (re.compile(r"false|False|FALSE"), lambda _: False),
+    (re.compile(r"[-+]?(0|[1-9][0-9]*)"), int),
+    (re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?"), float),
+)
+# Ansible reads YAML 1.1, most other programs 1.2. Of these texts they make different things.
+_AMBIGUOUS = re.compile(
+    r"""yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|=|<<
+    | [-+]?0[0-9_]+ | [-+]?0[box][0-9a-fA-F_]+
+    | [-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?
+    | [-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?
+    | [-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+
+    | [-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)""",
+    re.VERBOSE,
+)
+
+
+class PlainYamlError(Exception):
+    """The text is not YAML, or not YAML that we accept.
+
+    Attributes:
+        line: From 1.
+        key: What the error is about; may be empty.
+        reason: What is wrong.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, line: int, reason: str, remedy: str, key: str = "") -> None:
+        super().__init__(reason)
+        self.line = line
+        self.key = key
+        self.reason = reason
+        self.remedy = remedy
+
+
+def parse(text: str) -> tuple[Any, dict[Keys, int]]:
+    """Data of the only document in a text, and the line of each key and list item.
+
+    Dates stay texts. An empty document is None.
+
+    Raises:
+        PlainYamlError: It is not YAML, or has aliases, tags, duplicated keys, a second document,
+            too many levels, or a value that Ansible and other programs read differently.
+    """
+    try:
+        return _Reader(iter(YAML(typ="rt").parse(text))).document()
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise PlainYamlError(
+            line, f"not YAML: {error.problem or error.context}", "correct the syntax there"
+        ) from error
+    except YAMLError as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise PlainYamlError(line, f"not YAML: {reason}", "correct the text there") from error
+
+
+class _Reader:
+    def __init__(self, events: Iterator[Event]) -> None:
+        self.events = events
+        self.lines: dict[Keys, int] = {}
+
+    def document(self) -> tuple[Any, dict[Keys, int]]:
+        data, documents = None, 0
+        for event in self.events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    raise PlainYamlError(
+                        _line(event), "the file holds more than one document", "split it at the ---"
+                    )
+                data = self.node(next(self.events), ())
+        return data, self.lines
+
+    def node(self, event: Event, path: Keys) -> Any:
+        _refuse_unsafe(event, path)
+        if isinstance(event, MappingStartEvent):
+            return self.mapping(path)
+        if isinstance(event, SequenceStartEvent):
+            return self.sequence(path)
+        assert isinstance(event, ScalarEvent)
+        return _scalar(event, path)
+
+    def mapping(self, path: Keys) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), MappingEndEvent):
+            _refuse_unsafe(event, path)
+            if not isinstance(event, ScalarEvent):
+                raise PlainYamlError(_line(event), "a key is a list or a mapping", "use a text")
+            _scalar(event, path)
+            key = str(event.value)
+            if key in result:
+                first = self.lines[(*path, key)]
+                raise PlainYamlError(
+                    _line(event),
+                    f"the key {key} is written twice, first in line {first}",
+                    "keep one of them",
+                    _dotted((*path, key)),
+                )
+            self.lines[(*path, key)] = _line(event)
+            result[key] = self.node(next(self.events), (*path, key))
+        return result
+
+    def sequence(self, path: Keys) -> list[Any]:
+        result: list[Any] = []
+        while not isinstance(event := next(self.events), SequenceEndEvent):
+            item = (*path, len(result))
+            self.lines[item] = _line(event)
+            result.append(self.node(event, item))
+        return result
+
+
+def _refuse_unsafe(event: Event, path: Keys) -> None:
+    if isinstance(event, AliasEvent):
+        raise PlainYamlError(
+            _line(event),
+            f"aliases (*{event.anchor}) are not allowed: a few can expand to gigabytes",
+            "write the value out",
+            _dotted(path),
+        )
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        raise PlainYamlError(
+            _line(event), f"tags ({tag}) are not allowed", "write plain data", _dotted(path)
+        )
+    if len(path) > DEEPEST:
+        raise PlainYamlError(
+            _line(event), f"more than {DEEPEST} levels of nesting", "our documents have a few"
+        )
+
+
+def _scalar(event: ScalarEvent, path: Keys) -> Any:
+    text = str(event.value)
+    if event.style is not None:  # quoted, or a block
+        return text
+    for pattern, meaning in _MEANINGS:
+        if pattern.fullmatch(text):
+            return meaning(text)
+    if _AMBIGUOUS.fullmatch(text):
+        raise PlainYamlError(
+            _line(event),
+            f"{text} is not the same thing to every reader of YAML",
+            f'write "{text}" if it is a text; else true, false or a decimal number',
+            _dotted(path),
+        )
+    return text
+
+
+def _line(event: Event) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _dotted(path: Keys) -> str:
+    return ".".join(str(key) for key in path)
