@@ -25,7 +25,7 @@ def machine_image() -> str:
 def molecule(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, machine_image: str
 ) -> Iterator[Molecule]:
-    """Start every scenario that a selected test asks for, the last in the alphabet first."""
+    """Start every scenario that a selected test asks for, in the order of the tests."""
     assert engine.image(machine_image) is not None
     wheelhouse.prepare(load_stack("cpu"))
     runs = Molecule(
@@ -33,13 +33,13 @@ def molecule(
         folder=tmp_path_factory.mktemp("molecule"),
         keep=request.config.getoption("--keep-artifacts", default="f") == "t",
     )
-    wanted = {
+    wanted = [
         item.callspec.params.get("scenario")
         for item in request.session.items
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-    }
+    ]
     try:
-        for scenario in sorted((name for name in wanted if name), reverse=True):
+        for scenario in filter(None, wanted):
             runs.start(scenario)
         yield runs
     finally:

@@ -7,10 +7,11 @@ from bakehouse.layout import ROOT
 
 pytestmark = pytest.mark.docker
 
-SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+SCENARIOS = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - {"default"}
 
 
-@pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "default"])
+# The fixture starts them in this order too; the long ones happen to be late in the alphabet.
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS, reverse=True))
 def test_role_in_its_scenario(molecule: Molecule, scenario: str) -> None:
     status, output = molecule.result(scenario)
     assert status == 0, output
