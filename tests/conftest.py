@@ -1,0 +1,90 @@
+"""What all tests share: which ones run, what is kept, and that nothing else is left behind."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from bakehouse import engine
+from bakehouse.errors import HostError
+
+KEEP = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False, "no": False}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    parser.addoption("--slow", action="store_true", help="run what is too slow for every day too")
+    parser.addoption(
+        "--keep-artifacts",
+        default="f",
+        metavar="t|f",
+        help="t keeps images, containers and files that tests make (default: f)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a value of --keep-artifacts that is neither yes nor no."""
+    value = str(config.getoption("--keep-artifacts")).lower()
+    if value not in KEEP:
+        raise pytest.UsageError(f"--keep-artifacts={value}: give t or f")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests unless asked for, and Docker tests where no engine answers."""
+    reason = _no_engine() if any(item.get_closest_marker("docker") for item in items) else ""
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: runs with --slow"))
+        elif item.get_closest_marker("docker") and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _no_engine() -> str:
+    """Why Docker tests cannot run; `make test` and CI demand that they do."""
+    try:
+        engine.connect()
+    except HostError as error:
+        if os.environ.get("BAKEHOUSE_REQUIRE_DOCKER") == "1":
+            raise pytest.UsageError(f"Docker tests are demanded, but {error}") from error
+        return f"no Docker engine: {error.what}"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def keep_artifacts(request: pytest.FixtureRequest) -> bool:
+    """Whether the user wants to look at what the tests made."""
+    return KEEP[str(request.config.getoption("--keep-artifacts")).lower()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest, keep_artifacts: bool) -> Iterator[None]:
+    """Fail the last test if containers, networks, volumes or test images are left."""
+    uses_docker = any(item.get_closest_marker("docker") for item in request.session.items)
+    if not uses_docker or _no_engine():
+        yield
+        return
+    before = things()
+    yield
+    left = things() - before
+    if left and not keep_artifacts:
+        pytest.fail(f"tests left behind: {', '.join(sorted(left))}", pytrace=False)
+
+
+def things() -> set[str]:
+    """Names of all containers, networks, volumes and images that the engine has now.
+
+    Images that `make run` makes as well are products, not leftovers.
+    """
+    client = engine.connect()
+    names = {f"container {c.name}" for c in client.containers.list(all=True)}
+    names |= {f"network {n.name}" for n in client.networks.list()}
+    names |= {f"volume {v.name}" for v in client.volumes.list()}
+    tags = {tag for image in client.images.list() for tag in image.tags}
+    return names | {f"image {tag}" for tag in tags if not is_product(tag)}
+
+
+def is_product(tag: str) -> bool:
+    """Whether an image is one of images.yml, which later runs use again."""
+    from bakehouse.images import load_images  # noqa: PLC0415 - the tree may be another one now
+
+    return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}
