@@ -34,7 +34,7 @@ class Pin(Model):
 
     reason: Prose
     link: Url
-    review_by: datetime.date
+    review_by: datetime.date = Field(strict=False)
 
 
 class _Record(Model):

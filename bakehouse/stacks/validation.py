@@ -14,7 +14,7 @@ from bakehouse.stacks.documents import Document, Keys
 class Model(BaseModel):
     """What all our documents' models share: nothing unknown, nothing empty, nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     @model_validator(mode="before")
     @classmethod
