@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +54,16 @@ def load(path: Path) -> Document:
         InputError: The file is missing, too large, empty, not YAML, not a mapping, has a duplicated
             key, or uses what can explode or be misread (see `plain_yaml`).
     """
-    return from_text(path, _text(path))
+    return from_text(path, text(path))
 
 
-def from_text(path: Path, text: str) -> Document:
+def from_text(path: Path, content: str) -> Document:
     """As `load`, of a text that is, or will be, the content of a file.
 
     Raises:
         InputError: As `load`.
     """
-    data, lines = _parsed(path, text)
+    data, lines = _parsed(path, content)
     if not isinstance(data, dict):
         raise InputError(
             "the file does not hold a mapping (key: value)",
@@ -80,7 +79,7 @@ def load_list(path: Path) -> list[Any]:
     Raises:
         InputError: As `load`, or the file holds no list.
     """
-    data, _ = _parsed(path, _text(path))
+    data, _ = _parsed(path, text(path))
     if not isinstance(data, list):
         raise InputError(
             "the file does not hold a list", where=f"{path}:1", remedy="start with `- `"
@@ -88,68 +87,36 @@ def load_list(path: Path) -> list[Any]:
     return data
 
 
-class Editor:
-    """A YAML file under change: comments, order and quotes stay as they are.
+def replace(path: Path, *, before: str, after: str) -> None:
+    """Give a file a new text, all or nothing.
 
-    Attributes:
-        path: The file.
-        before: Its present text.
-        data: Its content, to be changed in place.
+    Raises:
+        InputError: Somebody else has changed the file since it was read, the new text is not what
+            we accept, or the file cannot be written.
     """
-
-    def __init__(self, path: Path) -> None:
-        """Read a file.
-
-        Raises:
-            InputError: As `load`.
-        """
-        from ruamel.yaml import YAML  # noqa: PLC0415  reading alone mostly needs the cache only
-
-        self.path = path
-        self.before = _text(path)
-        from_text(path, self.before)
-        self._yaml = YAML(typ="rt")
-        self._yaml.preserve_quotes = True
-        self._yaml.width = 4096
-        self._yaml.explicit_start = self.before.startswith("---")
-        self._yaml.indent(mapping=2, sequence=4, offset=2)
-        self.data: Any = self._yaml.load(self.before)
-
-    def text(self) -> str:
-        """The changed text."""
-        stream = StringIO()
-        self._yaml.dump(self.data, stream)
-        return stream.getvalue()
-
-    def write(self) -> None:
-        """Replace the file, all or nothing.
-
-        Raises:
-            InputError: The file was changed by somebody else since it was read, or cannot be
-                written.
-        """
-        if _text(self.path) != self.before:
-            raise InputError(
-                "the file was changed while we worked on it",
-                where=str(self.path),
-                remedy="run the command again",
-            )
-        try:
-            _replace(self.path, self.text())
-        except OSError as error:
-            raise InputError(
-                f"the file cannot be written: {error.strerror}", where=str(self.path)
-            ) from error
+    from_text(path, after)
+    if text(path) != before:
+        raise InputError(
+            "the file was changed while we worked on it",
+            where=str(path),
+            remedy="run the command again",
+        )
+    try:
+        _replace(path, after)
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be written: {error.strerror}",
+            where=str(path),
+            remedy="see to the permissions of its folder",
+        ) from error
 
 
-def quoted(text: str) -> Any:
-    """A text that is written in double quotes, so that no reader takes it for a number."""
-    from ruamel.yaml.scalarstring import DoubleQuotedScalarString  # noqa: PLC0415  as above
+def text(path: Path) -> str:
+    """Text of a file.
 
-    return DoubleQuotedScalarString(text)
-
-
-def _text(path: Path) -> str:
+    Raises:
+        InputError: It is missing, too large, unreadable, or not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_DOCUMENT_BYTES + 1)
@@ -177,8 +144,8 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _parsed(path: Path, text: str) -> tuple[Any, dict[Keys, int]]:
-    digest = hashlib.sha256(f"{_CACHE_FORMAT}{text}".encode()).hexdigest()
+def _parsed(path: Path, content: str) -> tuple[Any, dict[Keys, int]]:
+    digest = hashlib.sha256(f"{_CACHE_FORMAT}{content}".encode()).hexdigest()
     kept = _kept(path)
     if kept is not None:
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -189,10 +156,11 @@ def _parsed(path: Path, text: str) -> tuple[Any, dict[Keys, int]]:
     from bakehouse.stacks.plain_yaml import PlainYamlError, parse  # noqa: PLC0415
 
     try:
-        data, lines = parse(text)
+        parsed = parse(content)
     except PlainYamlError as error:
         where = f"{path}:{error.line}" + (f": {error.key}" if error.key else "")
         raise InputError(error.reason, where=where, remedy=error.remedy) from error
+    data, lines = parsed.data, parsed.lines
     if data is None:
         raise InputError("the file is empty", where=f"{path}:1", remedy="write at least one key")
     if kept is not None:
@@ -212,10 +180,10 @@ def _kept(path: Path) -> Path | None:
     return None
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(content, encoding="utf-8")
         if path.exists():
             partial.chmod(path.stat().st_mode & 0o7777)
         partial.replace(path)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -59,10 +60,42 @@ class PlainYamlError(Exception):
         self.remedy = remedy
 
 
-def parse(text: str) -> tuple[Any, dict[Keys, int]]:
-    """Data of the only document in a text, and the line of each key and list item.
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Where a scalar stands in the text.
 
-    Dates stay texts. An empty document is None.
+    Attributes:
+        start: Index of its first character, quotes included.
+        end: Index after its last.
+        quote: Its quotes; empty if it has none.
+        key_column: Column of its key; of the scalar itself in a list.
+        in_flow: It is inside of braces or brackets.
+    """
+
+    start: int
+    end: int
+    quote: str
+    key_column: int
+    in_flow: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """The only document of a text.
+
+    Attributes:
+        data: dicts, lists and scalars. Dates are texts. None if there is no document.
+        lines: Line number (from 1) of each key path and list item.
+        spans: Place of each scalar.
+    """
+
+    data: Any
+    lines: dict[Keys, int]
+    spans: dict[Keys, Span]
+
+
+def parse(text: str) -> Parsed:
+    """Read the only document of a text.
 
     Raises:
         PlainYamlError: It is not YAML, or has aliases, tags, duplicated keys, a second document,
@@ -86,8 +119,10 @@ class _Reader:
     def __init__(self, events: Iterator[Event]) -> None:
         self.events = events
         self.lines: dict[Keys, int] = {}
+        self.spans: dict[Keys, Span] = {}
+        self.flows = 0
 
-    def document(self) -> tuple[Any, dict[Keys, int]]:
+    def document(self) -> Parsed:
         data, documents = None, 0
         for event in self.events:
             if isinstance(event, DocumentStartEvent):
@@ -96,17 +131,27 @@ class _Reader:
                     raise PlainYamlError(
                         _line(event), "the file holds more than one document", "split it at the ---"
                     )
-                data = self.node(next(self.events), ())
-        return data, self.lines
+                data = self.node(next(self.events), (), 0)
+        return Parsed(data=data, lines=self.lines, spans=self.spans)
 
-    def node(self, event: Event, path: Keys) -> Any:
+    def node(self, event: Event, path: Keys, key_column: int) -> Any:
         _refuse_unsafe(event, path)
-        if isinstance(event, MappingStartEvent):
-            return self.mapping(path)
-        if isinstance(event, SequenceStartEvent):
-            return self.sequence(path)
-        assert isinstance(event, ScalarEvent)
-        return _scalar(event, path)
+        if isinstance(event, ScalarEvent):
+            self.spans[path] = Span(
+                start=event.start_mark.index,
+                end=event.end_mark.index,
+                quote=event.style or "",
+                key_column=key_column,
+                in_flow=self.flows > 0,
+            )
+            return _scalar(event, path)
+        assert isinstance(event, MappingStartEvent | SequenceStartEvent)
+        flow = int(bool(event.flow_style))
+        self.flows += flow
+        mapping = isinstance(event, MappingStartEvent)
+        result = self.mapping(path) if mapping else self.sequence(path)
+        self.flows -= flow
+        return result
 
     def mapping(self, path: Keys) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -125,7 +170,8 @@ class _Reader:
                     _dotted((*path, key)),
                 )
             self.lines[(*path, key)] = _line(event)
-            result[key] = self.node(next(self.events), (*path, key))
+            column = event.start_mark.column
+            result[key] = self.node(next(self.events), (*path, key), column)
         return result
 
     def sequence(self, path: Keys) -> list[Any]:
@@ -133,7 +179,7 @@ class _Reader:
         while not isinstance(event := next(self.events), SequenceEndEvent):
             item = (*path, len(result))
             self.lines[item] = _line(event)
-            result.append(self.node(event, item))
+            result.append(self.node(event, item, event.start_mark.column))
         return result
 
 

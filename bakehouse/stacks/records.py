@@ -79,10 +79,18 @@ class Repository(Model):
     key_url: Url
     key_sha256: Sha256 | None = None
     key_fingerprint: Fingerprint | None = None
+    suite: Text | None = Field(
+        default=None, description="of an apt repository with suites; without one it is flat"
+    )
+    components: list[Text] | None = Field(
+        default=None, min_length=1, description="of an apt repository with suites"
+    )
     package: Text | None = None
 
     @model_validator(mode="after")
     def _verified(self) -> Self:
+        if (self.suite is None) != (self.components is None):
+            raise ValueError("`suite` and `components` belong together")
         if self.key_sha256 is None and self.key_fingerprint is None:
             raise ValueError(_NO_KEY)
         return self
