@@ -21,7 +21,7 @@ def accuracy(host: Host) -> Outcome:
     if run is None:
         return skipped(NO_RUN)
     final = _last(run, "final")
-    if final is None:
+    if final is None or run.get("outcome") != "done":
         return Outcome(
             "fail", None, "a final record", CASE, "the run did not end", "read the nodes' logs"
         )
@@ -136,10 +136,10 @@ def exit_statuses(host: Host) -> Outcome:
     if run is None:
         return skipped(NO_RUN)
     attempts = run["attempts"]
-    last = attempts[-1]["exit_statuses"]
-    survived = [a for a in attempts if a["killed"] and not all(a["exit_statuses"])]
+    last = attempts[-1]["exit_statuses"] if attempts else []
+    survived = [a for a in attempts if a["killed"] and 0 in a["exit_statuses"]]
     return judged(
-        not any(last) and len(last) == run["nodes"] and not survived,
+        last == [0] * run["nodes"] and not survived,
         [a["exit_statuses"] for a in attempts],
         "zeros at the end; no zero where a node was killed",
         "run.json",
@@ -161,5 +161,6 @@ def _records(run: dict[str, Any], event: str) -> list[dict[str, Any]]:
 
 
 def _last(run: dict[str, Any], event: str) -> dict[str, Any] | None:
-    found = [r for r in run["attempts"][-1]["records"] if r["event"] == event]
+    last = run["attempts"][-1]["records"] if run["attempts"] else []
+    found = [r for r in last if r["event"] == event]
     return found[-1] if found else None

@@ -1,11 +1,127 @@
 """`bakehouse check`."""
 
+import json
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+from bakehouse.console import progress, results
+from bakehouse.errors import CheckError
+
+if TYPE_CHECKING:
+    from bakehouse.checks.result import Result
+
+HELP = """
+Compare an image, or this machine, with what was promised.
+
+An image is started; the host tests of its roles and its own checks run in it; its training run, if
+there is one, is judged. Results go to `out/<image>/`: report.html, report.json, report.xml, SBOMs,
+signed provenance.
+
+Examples:
+
+    bakehouse check cpu-ddp
+
+    bakehouse check node --group node --json
+
+    bakehouse check cpu-ddp --verify-provenance
+
+Exit status: 0 nothing failed; 1 a check failed; 2 wrong input; 3 the image is not built.
+"""
+STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 
 
 def register(application: typer.Typer) -> None:
     """Add this command to the command line."""
 
-    @application.command(name="check")
-    def check_command() -> None:
-        raise NotImplementedError
+    @application.command(name="check", help=HELP)
+    def check_command(
+        image: Annotated[
+            str, typer.Argument(help="Image, or `node` for this machine.", autocompletion=_images)
+        ],
+        group: Annotated[
+            list[str] | None, typer.Option(help="With `node`: only this group of checks.")
+        ] = None,
+        if_changed: Annotated[
+            bool, typer.Option("--if-changed", help="Keep a report of the same image and run.")
+        ] = False,
+        keep: Annotated[
+            bool, typer.Option("--keep", help="Leave the containers for a look at them.")
+        ] = False,
+        verify_provenance: Annotated[
+            bool, typer.Option("--verify-provenance", help="Only verify signature and files.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Results as JSON.")] = False,
+    ) -> None:
+        from bakehouse.checks.result import Result
+
+        if verify_provenance:
+            _verify(image)
+            return
+        if image == "node":
+            from bakehouse.judge import node_results
+
+            found, where = node_results(group or []), "this machine"
+        else:
+            from bakehouse import judge, layout
+
+            last = judge.unchanged(image) if if_changed else None
+            if last is not None:
+                progress.print(f"[bold]{image}[/bold] unchanged since its last report")
+                found = [Result(**result) for result in last["results"]]
+            else:
+                found = judge.judge(image, keep=keep).results
+            where = str(layout.OUT / image / "report.html")
+        if as_json:
+            typer.echo(json.dumps([result.as_json() for result in found], indent=1))
+        else:
+            _show(image, found)
+            progress.print(f"report: {where}", highlight=False)
+        failed = [result.id for result in found if result.status == "fail"]
+        if failed:
+            raise CheckError(
+                f"{len(failed)} checks failed: {', '.join(failed)}", where=where,
+                remedy="the table says what to do for each",
+            )  # fmt: skip
+
+
+def _images(incomplete: str) -> list[str]:
+    from bakehouse.images import load_images
+
+    names = [name for name, image in load_images().items() if image.kind != "rootfs"]
+    return [name for name in [*names, "node"] if name.startswith(incomplete)]
+
+
+def _verify(image: str) -> None:
+    from bakehouse import layout
+    from bakehouse.images import get_image
+    from bakehouse.report.provenance import verify
+
+    folder = layout.OUT / get_image(image).name
+    content = verify(folder / "provenance.json", folder / "provenance.pub")
+    results.print(f"{image}: signed, and {len(content['subject']) - 1} files are what was signed")
+
+
+def _show(image: str, found: "list[Result]") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bakehouse.checks.result import STATUSES, counts
+
+    table = Table(title=image, title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "group", "check", "measured"):
+        table.add_column(heading, overflow="fold")
+    quiet: dict[str, int] = {}
+    for result in found:
+        if result.group == "host" and result.status == "pass":
+            quiet[result.source] = quiet.get(result.source, 0) + 1
+            continue
+        detail = "" if result.measured is None else str(result.measured)
+        detail += f" ({result.reason})" if result.reason else ""
+        style = STYLES[result.status]
+        table.add_row(f"[{style}]{result.status}[/]", result.group, result.id, escape(detail))
+    for source, number in quiet.items():
+        table.add_row("[green]pass[/]", "host", source, f"{number} tests")
+    results.print(table)
+    total = counts(found)
+    results.print(", ".join(f"{total[status]} {status}" for status in STATUSES))

@@ -1,0 +1,129 @@
+"""Running tests/host/test_<role>.py, the files that judge a role in molecule, on a container."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bakehouse import layout
+from bakehouse.checks.result import Result
+from bakehouse.stacks.stack import Stack
+
+GROUP = "host"
+TIME_LIMIT_S = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the host tests found: a result per test, and the facts that they looked at."""
+
+    results: list[Result]
+    facts: dict[str, str]
+
+
+def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: bool) -> Verdict:
+    """Run the tests of roles on a running container.
+
+    Args:
+        container: Its name.
+        roles: Roles whose tests apply.
+        stack: What the tests compare with.
+        target: "machine" or "container".
+        booted: Whether an init system has run since the bake.
+
+    Returns:
+        Results in the group "host". That no test ran at all is a failure, too.
+    """
+    files = [layout.HOST_TESTS / f"test_{role}.py" for role in roles]
+    present = [str(file) for file in files if file.is_file()]
+    with tempfile.TemporaryDirectory(prefix="bakehouse-host-tests-") as scratch:
+        variables = Path(scratch, "stack.json")
+        variables.write_text(json.dumps(stack.variables), encoding="utf-8")
+        report = Path(scratch, "report.xml")
+        output = _pytest(container, present, variables, report, target=target, booted=booted)
+        found = _read(report) if report.is_file() else Verdict(results=[], facts={})
+    if not found.results:
+        return Verdict(results=[_nothing_ran(output)], facts={})
+    return found
+
+
+def _pytest(
+    container: str, files: list[str], variables: Path, report: Path, *, target: str, booted: bool
+) -> str:
+    command = [
+        sys.executable, "-m", "pytest", "--quiet", "--hosts", f"docker://{container}",
+        "--rootdir", str(layout.ROOT), "--confcutdir", str(layout.HOST_TESTS),
+        "--override-ini", "junit_family=xunit1", "-p", "no:cacheprovider",
+        f"--junit-xml={report}", *files,
+    ]  # fmt: skip
+    told = {
+        "BAKEHOUSE_STACK_FILE": str(variables),
+        "BAKEHOUSE_TARGET": target,
+        "BAKEHOUSE_BOOTED": "1" if booted else "0",
+    }
+    try:
+        done = subprocess.run(
+            command,
+            cwd=layout.ROOT,
+            env={**os.environ, **told},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the host tests did not end within {TIME_LIMIT_S} s"
+    return done.stdout + done.stderr
+
+
+def _read(report: Path) -> Verdict:
+    results, facts = [], {}
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it for us
+        results.append(_result(case))
+        if results[-1].status == "pass":
+            for item in case.iter("property"):
+                facts[item.get("name", "")] = item.get("value", "")
+    return Verdict(results=results, facts=facts)
+
+
+def _result(case: ElementTree.Element) -> Result:
+    role = case.get("classname", "").rpartition(".")[2].removeprefix("test_")
+    name = case.get("name", "")
+    status, reason = "pass", ""
+    for tag, meaning in (("failure", "fail"), ("error", "fail"), ("skipped", "skip")):
+        element = case.find(tag)
+        if element is not None:
+            status, reason = meaning, element.get("message", "").splitlines()[0][:300]
+    facts = {item.get("name", ""): item.get("value", "") for item in case.iter("property")}
+    measured = ", ".join(f"{key} {value}" for key, value in facts.items()) or None
+    return Result(
+        id=f"{role}-{name}",
+        group=GROUP,
+        title=f"{role}: {name.removeprefix('test_').replace('_', ' ')}",
+        status=status,
+        measured=measured,
+        expected="holds",
+        source=f"tests/host/test_{role}.py",
+        reason=reason,
+        remedy=f"look at the role {role}" if status == "fail" else "",
+        seconds=float(case.get("time", "0")),
+    )
+
+
+def _nothing_ran(output: str) -> Result:
+    return Result(
+        id="host-tests-ran",
+        group=GROUP,
+        title="Host tests ran",
+        status="fail",
+        measured=0,
+        expected="at least one test",
+        source="tests/host",
+        reason=output.strip()[-300:],
+        remedy="see why pytest collected nothing",
+        seconds=0.0,
+    )

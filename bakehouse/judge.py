@@ -1,0 +1,217 @@
+"""Judging an image: start it, run host tests and checks, look into it, write what was found."""
+
+import datetime
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from bakehouse import engine, host_tests, layout
+from bakehouse.builder.inputs import stack_of
+from bakehouse.checks import outputs
+from bakehouse.checks.result import Result
+from bakehouse.console import progress
+from bakehouse.errors import HostError, InputError
+from bakehouse.images import Image, get_image, roles_of
+from bakehouse.report import inventory, page, provenance, sbom
+from bakehouse.report.content import Report
+from bakehouse.stacks.stack import Stack
+
+CLEANUP = "image_cleanup"
+"""Its tests look at an image that has never booted; all others at one that runs."""
+
+IDENTITY = "/etc/bakehouse/image.json"
+KEYS = layout.STATE / "keys"
+SLEEP = ["sleep", "infinity"]
+
+
+def judge(name: str, *, keep: bool = False) -> Report:
+    """Judge an image and write `out/<image>/`.
+
+    Args:
+        name: Image of images.yml, of kind container, machine or case.
+        keep: Leave the containers behind for a look at them.
+
+    Raises:
+        InputError: No such image, or a plain rootfs, which promises nothing.
+        HostError: The image was not built, or no engine answers.
+    """
+    image = get_image(name)
+    if image.kind == "rootfs":
+        raise InputError(f"{name} is a plain distribution and promises nothing", where=name)
+    found = engine.image(f"{image.repository}:latest")
+    if found is None:
+        raise HostError(f"{name} is not built", where=name, remedy=f"bakehouse build {name}")
+    engine.sweep()
+    report = _examined(image, found, stack_of(image), keep=keep)
+    write(report, stack_of(image))
+    return report
+
+
+def unchanged(name: str) -> dict[str, Any] | None:
+    """The last report of an image, if neither the image nor its run has changed since."""
+    image = get_image(name)
+    found = engine.image(f"{image.repository}:latest")
+    try:
+        last: dict[str, Any] = json.loads((layout.OUT / name / "report.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = (
+        found is not None and last.get("image_id") == found.id and last.get("run") == _run_of(image)
+    )
+    return last if same else None
+
+
+def write(report: Report, stack: Stack) -> Path:
+    """Write report, SBOMs and signed provenance; returns the folder."""
+    folder = layout.OUT / report.image
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC)
+    arguments = (report.image, report.image_id, report.inventory, now)
+    texts = {
+        "sbom.cdx.json": sbom.cyclonedx(*arguments),
+        "sbom.spdx.json": sbom.spdx(*arguments),
+        "report.json": json.dumps(report.as_json(), indent=1) + "\n",
+        "report.xml": outputs.as_junit(report.results),
+        "report.html": page.render(report),
+        "provenance.pub": provenance.public_key(KEYS),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    files = {name: provenance.digest(folder / name) for name in texts}
+    statement = provenance.statement(
+        report.image, report.image_id, files, stack, report.build, report.identity
+    )
+    (folder / "provenance.json").write_text(provenance.sign(statement, KEYS), encoding="utf-8")
+    return folder
+
+
+def node_results(groups: list[str]) -> list[Result]:
+    """Results of the checks on this very machine."""
+    return _results(_own_checks([part for group in groups for part in ("--group", group)]))
+
+
+def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
+    target = "machine" if image.kind == "machine" else "container"
+    roles = roles_of(image.name)
+    progress.print(f"[bold]{image.name}[/bold] checking")
+    with engine.running_container(
+        str(found.id), SLEEP, entrypoint=[], user="0", keep=keep
+    ) as container:
+        identity = _identity(container)
+        packages = inventory.take(lambda command: _execute(container, command), identity)
+        first = [CLEANUP] if image.kind == "machine" else roles
+        verdicts = [_host_tests(container, first, stack, target, booted=False)]
+        groups = ["hygiene"] if image.kind == "machine" else list(image.checks)
+        results = _inside(container, [g for g in groups if g in image.checks])
+    if image.kind == "machine":
+        with _booted(str(found.id), keep=keep) as container:
+            others = [role for role in roles if role != CLEANUP]
+            verdicts.append(_host_tests(container, others, stack, target, booted=True))
+            results += _inside(container, [g for g in image.checks if g != "hygiene"])
+    run = _run_of(image)
+    if "training" in image.checks:
+        results += _training(image)
+    return Report(
+        image=image.name,
+        image_id=str(found.id),
+        size_bytes=int(found.attrs["Size"]),
+        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        identity=identity,
+        stack_versions=stack.versions,
+        results=[r for verdict in verdicts for r in verdict.results] + results,
+        facts={name: text for verdict in verdicts for name, text in verdict.facts.items()},
+        inventory=packages,
+        build=_json(layout.OUT / image.name / "layers.json") or {},
+        run=run,
+    )
+
+
+def _host_tests(
+    container: Container, roles: list[str], stack: Stack, target: str, *, booted: bool
+) -> host_tests.Verdict:
+    return host_tests.run(str(container.name), roles, stack, target=target, booted=booted)
+
+
+@contextmanager
+def _booted(image_id: str, *, keep: bool) -> Iterator[Container]:
+    """A container that boots systemd, as a machine would; never privileged."""
+    mount = engine.cgroup_mount().split(":")
+    with engine.running_container(
+        image_id,
+        ["/lib/systemd/systemd"],
+        keep=keep,
+        cap_add=["SYS_ADMIN"],
+        volumes={mount[0]: {"bind": mount[1], "mode": mount[2]}},
+        tmpfs={"/run": "", "/run/lock": ""},
+    ) as container:
+        _execute(container, ["systemctl", "is-system-running", "--wait"])
+        yield container
+
+
+def _inside(container: Container, groups: list[str]) -> list[Result]:
+    """The image's own checks, run in it; training is judged from the outside."""
+    options = [part for g in groups if g != "training" for part in ("--group", g)]
+    status, text = _execute(container, ["/usr/local/bin/bakehouse-check", *options, "--json", "-"])
+    if status not in {0, 1}:
+        raise HostError(
+            f"the image's own checks do not run: {text.strip()[-300:]}",
+            where=str(container.name),
+            remedy="bake the image with the role node_checks",
+        )
+    return _results(text)
+
+
+def _training(image: Image) -> list[Result]:
+    record = layout.OUT / image.name / "run" / "run.json"
+    run = ["--run", str(record)] if record.is_file() else []
+    return _results(_own_checks(["--group", "training", *run]))
+
+
+def _own_checks(options: list[str]) -> str:
+    command = [sys.executable, "-m", "bakehouse.checks", *options, "--json", "-"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def _results(text: str) -> list[Result]:
+    return [Result(**result) for result in json.loads(text)["results"]]
+
+
+def _execute(container: Container, command: list[str]) -> tuple[int, str]:
+    """Status and output of a command in a container; its errors where it failed without output."""
+    done = container.exec_run(command, demux=True)
+    streams: Any = done.output
+    output, errors = ((stream or b"").decode() for stream in streams)
+    return int(done.exit_code or 0), output or (errors if done.exit_code else "")
+
+
+def _identity(container: Container) -> dict[str, Any] | None:
+    try:
+        chunks, _ = container.get_archive(IDENTITY)
+    except NotFound:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+        member = archive.extractfile("image.json")
+        assert member is not None
+        content: dict[str, Any] = json.load(member)
+        return content
+
+
+def _run_of(image: Image) -> dict[str, Any] | None:
+    return _json(layout.OUT / image.name / "run" / "run.json") if image.kind == "case" else None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content

@@ -1,0 +1,46 @@
+"""What differs between two reports: components, packages, layers, sizes, checks."""
+
+from typing import Any
+
+Change = tuple[str | None, str | None]
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[str, Change]]:
+    """Compare two report.json; per part, the names that differ with both values.
+
+    A value is None where only the other side has the name.
+    """
+    parts = {
+        "components": (_components(before), _components(after)),
+        "stack": (before["stack_versions"], after["stack_versions"]),
+        "layers": (_layers(before), _layers(after)),
+        "size": ({"bytes": str(before["size_bytes"])}, {"bytes": str(after["size_bytes"])}),
+        "checks": (_checks(before), _checks(after)),
+    }
+    for kind in sorted({*before["packages"], *after["packages"]}):
+        parts[f"packages ({kind})"] = (
+            before["packages"].get(kind, {}),
+            after["packages"].get(kind, {}),
+        )
+    found = {part: _changes(*sides) for part, sides in parts.items()}
+    return {part: changes for part, changes in found.items() if changes}
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> dict[str, Change]:
+    return {
+        name: (before.get(name), after.get(name))
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    }
+
+
+def _components(report: dict[str, Any]) -> dict[str, str]:
+    return {c["component"]: c["version"] for c in (report["identity"] or {}).get("components", [])}
+
+
+def _layers(report: dict[str, Any]) -> dict[str, str]:
+    return {layer["name"]: layer["key"][:12] for layer in report["build"].get("layers", [])}
+
+
+def _checks(report: dict[str, Any]) -> dict[str, str]:
+    return {result["id"]: result["status"] for result in report["results"]}
