@@ -3,14 +3,36 @@ build {
 
   sources = ["source.docker.machine"]
 
+  provisioner "shell-local" {
+    # Packer would append to the last build's manifest.
+    inline = [
+      "mkdir -p '${dirname(local.manifest)}'",
+      "rm -f '${local.manifest}'",
+    ]
+  }
+
   provisioner "shell" {
-    inline = ["systemctl is-system-running --wait || systemctl is-system-running | grep -q degraded"]
+    # Booting empties /tmp, and the message bus may not answer at once.
+    remote_folder = "/root"
+    inline = [
+      "for second in $(seq 30); do",
+      "  case $(systemctl is-system-running --wait 2>/dev/null) in running|degraded) exit 0 ;; esac",
+      "  sleep 1",
+      "done",
+      "echo 'systemd did not come up within 30 s' >&2; exit 1",
+    ]
   }
 
   provisioner "ansible" {
-    playbook_file   = "${local.root}/playbooks/${var.playbook}.yml"
-    user            = "root"
-    extra_arguments = local.ansible_arguments
+    playbook_file = "${local.root}/playbooks/${var.playbook}.yml"
+    user          = "root"
+    extra_arguments = concat(
+      [
+        "--extra-vars", "@${local.stack_file}",
+        "--extra-vars", jsonencode(merge(local.variables, local.connections[source.type])),
+      ],
+      local.more_variables,
+    )
     ansible_env_vars = [
       "ANSIBLE_CONFIG=${local.root}/ansible.cfg",
       "ANSIBLE_NOCOLOR=1",
@@ -19,7 +41,7 @@ build {
 
   post-processors {
     post-processor "manifest" {
-      output     = var.manifest
+      output     = local.manifest
       strip_path = true
     }
     post-processor "docker-tag" {

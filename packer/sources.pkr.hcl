@@ -4,15 +4,26 @@ source "docker" "machine" {
   pull   = false
   commit = true
 
-  run_command = [
-    "--detach", "--name", var.container,
-    "--label", "org.bakehouse.owner=${var.owner}",
-    "--cap-add", "SYS_ADMIN",
-    "--volume", var.cgroup_mount,
-    "--volume", "${var.wheelhouse}:/srv:ro",
-    "--tmpfs", "/run", "--tmpfs", "/run/lock",
-    "--", "{{ .Image }}",
-  ]
+  # Packer mounts a folder of its own there. An empty folder of every distribution: a path that does
+  # not exist would stay behind in the image.
+  container_dir = "/mnt"
 
-  changes = concat(["CMD [\"/lib/systemd/systemd\"]"], local.label_changes)
+  run_command = concat(
+    [
+      "--detach", "--name", local.container,
+      "--label", "org.bakehouse.owner=${var.owner}",
+      "--cap-add", "SYS_ADMIN",
+      "--volume", var.cgroup_mount,
+      "--tmpfs", "/run", "--tmpfs", "/run/lock",
+    ],
+    local.volumes,
+    ["--", "{{ .Image }}"],
+  )
+
+  changes = concat(
+    ["CMD [\"/lib/systemd/systemd\"]"],
+    # The owner is the bake's; what is started from the image has another or none.
+    ["LABEL org.bakehouse.owner=\"\""],
+    [for name, value in var.labels : "LABEL ${name}=\"${value}\""],
+  )
 }

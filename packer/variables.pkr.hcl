@@ -3,7 +3,7 @@ variable "image" {
   description = "Name of the machine image, as in images.yml; the result is docker image bakehouse/<image>:latest."
   default     = "cpu-machine"
   validation {
-    condition     = can(regex("^[a-z0-9]+([.-][a-z0-9]+)*$", var.image))
+    condition     = var.image != "" && regex_replace(var.image, "[a-z0-9.-]", "") == ""
     error_message = "The variable image must be lower-case letters, digits, dots and dashes."
   }
 }
@@ -13,7 +13,7 @@ variable "playbook" {
   description = "Playbook in playbooks/, without suffix: the roles that make the image."
   default     = "cpu"
   validation {
-    condition     = can(regex("^[a-z0-9-]+$", var.playbook))
+    condition     = var.playbook != "" && regex_replace(var.playbook, "[a-z0-9-]", "") == ""
     error_message = "The variable playbook must be the name of a file in playbooks/, without suffix."
   }
 }
@@ -23,7 +23,7 @@ variable "stack" {
   description = "Stack in stacks/, without suffix: the versions that go together."
   default     = "cpu"
   validation {
-    condition     = can(regex("^[a-z0-9-]+$", var.stack))
+    condition     = var.stack != "" && regex_replace(var.stack, "[a-z0-9-]", "") == ""
     error_message = "The variable stack must be the name of a file in stacks/, without suffix."
   }
 }
@@ -32,12 +32,20 @@ variable "base_image" {
   type        = string
   description = "Docker image of a distribution with systemd; `bakehouse build debian-12-machine` makes it."
   default     = "bakehouse/debian-12-machine:latest"
+  validation {
+    condition     = var.base_image != ""
+    error_message = "The variable base_image must name a docker image."
+  }
 }
 
 variable "container" {
   type        = string
-  description = "Name of the container in which the image is baked; two bakes at once need two names."
-  default     = "bakehouse-packer"
+  description = "Name of the container in which the image is baked; empty: a new one each time."
+  default     = ""
+  validation {
+    condition     = regex_replace(var.container, "[a-zA-Z0-9_.-]", "") == ""
+    error_message = "The variable container must be letters, digits, dots, dashes and underscores."
+  }
 }
 
 variable "owner" {
@@ -48,18 +56,44 @@ variable "owner" {
 
 variable "variables_file" {
   type        = string
-  description = "JSON or YAML file with more Ansible variables, such as those of the role image_info."
+  description = "JSON or YAML file with more Ansible variables; they win over the stack's."
+  default     = ""
+  validation {
+    condition     = var.variables_file == "" || can(file(var.variables_file))
+    error_message = "The variable variables_file must be the path of a file."
+  }
 }
 
 variable "wheelhouse" {
   type        = string
-  description = "Folder of verified wheels that is mounted at /srv; `bakehouse build` fills it."
+  description = "Absolute path of a folder of verified wheels; empty: the one that `bakehouse build` has filled for the stack, or else the machine's own pip configuration."
+  default     = ""
+  validation {
+    condition     = var.wheelhouse == "" || fileexists("${var.wheelhouse}/.complete")
+    error_message = "The variable wheelhouse must be a folder that `bakehouse build` has filled."
+  }
+}
+
+variable "host_configuration" {
+  type        = string
+  description = "Absolute path of a folder that is mounted at /run/bakehouse/host during the bake: this host's proxies and certificates."
+  default     = ""
+}
+
+variable "environment" {
+  type        = map(string)
+  description = "Environment of Ansible's modules during the bake, such as APT_CONFIG; none of it stays in the image."
+  default     = {}
 }
 
 variable "cgroup_mount" {
   type        = string
   description = "How systemd sees its control groups: read-only on version 1, read-write on version 2."
   default     = "/sys/fs/cgroup:/sys/fs/cgroup:ro"
+  validation {
+    condition     = regex_replace(var.cgroup_mount, "^/[^:]*:/sys/fs/cgroup:r[ow]$", "") == ""
+    error_message = "The variable cgroup_mount must be <path>:/sys/fs/cgroup:ro or :rw."
+  }
 }
 
 variable "labels" {
@@ -70,5 +104,6 @@ variable "labels" {
 
 variable "manifest" {
   type        = string
-  description = "File to which Packer writes what it made."
+  description = "File to which Packer writes what it made; empty: out/<image>/packer-manifest.json."
+  default     = ""
 }

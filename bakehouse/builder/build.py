@@ -72,6 +72,9 @@ def _build_one(image: Image, options: Options, parent: BuildResult | None) -> Bu
                 where=str(error.filename or layout.STATE),
                 remedy="free some space and build again",
             ) from error
+        except KeyboardInterrupt:
+            progress.print("interrupted: no image was named; the layers that ended are kept")
+            raise
         result = replace(result, seconds=round(time.perf_counter() - started, 3))
         if not options.plan_only:
             _report(result)
@@ -124,22 +127,7 @@ def _rootfs(image: Image, options: Options) -> BuildResult:
 def _machine(image: Image, options: Options) -> BuildResult:
     from bakehouse import machines  # noqa: PLC0415 - machines and containers do not need each other
 
-    baked = machines.bake(
-        image,
-        stack_of(image, options.stack),
-        plan_only=options.plan_only,
-        no_cache=options.no_cache,
-        allow_broken_stack=options.allow_broken_stack,
-    )
-    layers = [Layer(**layer) for layer in baked.layers]
-    return BuildResult(
-        image=image.name,
-        build=baked.build,
-        key=layers[-1].key if layers else "",
-        image_id=baked.image_id,
-        seconds=0.0,
-        layers=layers,
-    )
+    return machines.bake(image, stack_of(image, options.stack), options)
 
 
 def _report(result: BuildResult) -> None:

@@ -37,9 +37,26 @@ def options(image: str) -> Iterator[list[str]]:
     Raises:
         InputError: The file of mirrors is wrong.
     """
+    with files(image) as folder:
+        secrets = [f"id={path.name},src={path}" for path in sorted(folder.iterdir())]
+        more = [part for secret in secrets for part in ("--secret", secret)]
+        yield [*proxy_arguments(), *more]
+
+
+@contextmanager
+def files(image: str, at: str = IN_BUILD) -> Iterator[Path]:
+    """A folder with the host's configuration as files, each there only if the host has it.
+
+    Args:
+        image: Whose bake or build it is for.
+        at: Where the build will see the folder.
+
+    Raises:
+        InputError: The file of mirrors is wrong.
+    """
     settings = pip_settings()
-    files = {
-        "pip.conf": _as_file(settings),
+    contents = {
+        "pip.conf": _as_file(settings, at),
         "client.pem": _text(settings.get(("global", "client-cert"))),
         "ca.pem": _certificates(settings),
         "apt.conf": apt_proxies(),
@@ -48,15 +65,13 @@ def options(image: str) -> Iterator[list[str]]:
     folder = layout.STATE / "host" / image
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
-    found = proxy_arguments()
     try:
-        for name, text in files.items():
+        for name, text in contents.items():
             if text:
                 path = folder / name
                 path.touch(mode=0o600)
                 path.write_text(text, encoding="utf-8")
-                found += ["--secret", f"id={name},src={path}"]
-        yield found
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -102,13 +117,13 @@ def apt_proxies() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _as_file(settings: dict[tuple[str, str], str]) -> str:
+def _as_file(settings: dict[tuple[str, str], str], at: str) -> str:
     """The settings that mean something inside a build: addresses, not the host's paths."""
     parser = configparser.RawConfigParser()
     for (section, name), text in sorted(settings.items()):
         words = [word for word in text.split() if not word.startswith(("/", "~", "./", "file:"))]
         if name == "client-cert":
-            words = [f"{IN_BUILD}/client.pem"]
+            words = [f"{at}/client.pem"]
         if words:
             if not parser.has_section(section):
                 parser.add_section(section)

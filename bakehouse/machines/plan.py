@@ -1,0 +1,124 @@
+"""Which inputs decide a machine image, and whether they have changed since it was baked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bakehouse import engine, layout
+from bakehouse.builder import identity, ledger, plan, wheelhouse
+from bakehouse.builder.buildkit import Step
+from bakehouse.builder.result import BuildResult, Layer
+from bakehouse.builder.rootfs import content_digest_of
+from bakehouse.images import Image, playbook_roles
+from bakehouse.stacks.stack import Stack
+
+IMAGE_LABEL, BUILD_LABEL = "org.bakehouse.image", "org.bakehouse.build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bake:
+    """One bake as decided.
+
+    Attributes:
+        image: What is baked.
+        stack: Its versions.
+        base: Docker image of the machine that it starts from.
+        below: Digest of that image's content and of the Ansible that works on it.
+        whole: Everything that decides the image, as one layer: Packer keeps one for all roles.
+        present: Id of the image of this name that is there; empty if there is none.
+        why: Why it must be baked; empty if it need not.
+    """
+
+    image: Image
+    stack: Stack
+    base: str
+    below: str
+    whole: plan.Layer
+    present: str
+    why: str
+
+    @property
+    def roles(self) -> list[str]:
+        """The playbook's roles, in order."""
+        return playbook_roles(str(self.image.playbook))
+
+    def role(self, name: str) -> plan.Layer:
+        """A role as the ledger of times knows it."""
+        return plan.Layer(
+            name=name, kind="role", files={}, digests={}, variables={}, key=self.whole.key
+        )
+
+    def layers(self, steps: Mapping[str, Step] | None = None) -> list[Layer]:
+        """The roles with their times: those just measured, else those of the last bake."""
+        ran = steps or {}
+        return [
+            Layer(
+                name=name,
+                kind="role",
+                key=self.whole.key,
+                cached=not self.why,
+                why=self.why if number == 0 else "",
+                seconds=round(ran[name].seconds, 2) if name in ran else 0.0,
+                built_seconds=ledger.seconds(self.image.name, self.role(name)),
+                tasks=ran[name].tasks if name in ran else [],
+            )
+            for number, name in enumerate(self.roles)
+        ]
+
+    def result(self, image_id: str, layers: list[Layer], **other: float) -> BuildResult:
+        """What the bake says it did."""
+        return BuildResult(
+            image=self.image.name,
+            build=plan.build_id(self.whole.key),
+            key=self.whole.key,
+            image_id=image_id,
+            seconds=0.0,
+            layers=layers,
+            other=other,
+        )
+
+
+def planned(image: Image, stack: Stack, *, no_cache: bool = False) -> Bake:
+    """Decide whether an image must be baked.
+
+    Raises:
+        InputError: The playbook is wrong, or names a role that does not exist.
+    """
+    base = f"bakehouse/{image.parent}:latest"
+    ansible = _layer("ansible", {}, {"requirements": wheelhouse.controller_lines()})
+    below = ansible.with_key(content_digest_of(base)).key
+    variables = {**stack.variables, **identity.values(image, stack)}
+    whole = _layer("whole", _inputs(image), variables).with_key(below)
+    found = engine.image(f"{image.repository}:latest")
+    why = ""
+    if no_cache:
+        why = "--no-cache"
+    elif found is None or found.labels.get(BUILD_LABEL) != whole.key:
+        why = ledger.why(image.name, whole, below)
+    return Bake(
+        image=image,
+        stack=stack,
+        base=base,
+        below=below,
+        whole=whole,
+        present=str(found.id) if found else "",
+        why=why,
+    )
+
+
+def _layer(name: str, files: Mapping[str, Path], variables: Mapping[str, Any]) -> plan.Layer:
+    digests = plan.digests(files)
+    return plan.Layer(name=name, kind="role", files=files, digests=digests, variables=variables)
+
+
+def _inputs(image: Image) -> dict[str, Path]:
+    """The files that decide a machine image, by their path in the repository."""
+    files: dict[str, Path] = {}
+    for role in playbook_roles(str(image.playbook)):
+        plan.targets(role)  # raises where there is no such role
+        for name in plan.with_included(role):
+            files.update(plan.tree(layout.ROLES / name, f"roles/{name}/"))
+    files.update(plan.tree(layout.PACKER, "packer/"))
+    playbook = layout.PLAYBOOKS / f"{image.playbook}.yml"
+    return {**files, f"playbooks/{playbook.name}": playbook}
