@@ -42,11 +42,12 @@ lint: setup-test ## all linters, and that generated files are current
 	ruff format --check --quiet .
 	mypy
 	yamllint --strict .
-	ansible-lint --offline --quiet
+	ansible-lint --offline -q
 	packer fmt -check packer/
-	packer validate -var variables_file=unused -var wheelhouse=unused -var manifest=unused packer/ >/dev/null
+	packer validate packer/ >/dev/null
 	shellcheck bootstrap/*.sh bakehouse/builder/*.sh .ci/run
 	hadolint containers/*/Dockerfile
+	$(BAKEHOUSE) stack schema --check
 	$(VENV)/python -m bakehouse.role_readme --check
 	$(VENV)/python -m bakehouse.launch.case_readme --check
 	for stack in $$($(BAKEHOUSE) stack list --names); do $(BAKEHOUSE) stack check "$$stack" >/dev/null; done

@@ -85,6 +85,6 @@ def things() -> set[str]:
 
 def is_product(tag: str) -> bool:
     """Whether an image is one of images.yml, which later runs use again."""
-    from bakehouse.images import load_images  # noqa: PLC0415 - the tree may be another one now
+    from bakehouse.images import load_images
 
     return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -43,33 +44,33 @@ def write(
         wheels: Role to the wheels it may install.
         environment: Variables of the image.
     """
-    fresh = _fresh(image)
-    _link_all(controller.iterdir(), fresh / "controller")
-    steps = [_header(base)]
-    for layer in layers:
-        _write_layer(fresh / layer.name, layer)
-        if layer.name in wheels:
-            _link_all(wheels[layer.name], fresh / f"{layer.name}.wheels")
-        steps.append(_step(layer, content))
-    steps += [f"ENV {name}={_quoted(value)}" for name, value in sorted(environment.items())]
-    _write(fresh / "Dockerfile", "\n".join(steps) + "\n")
-    return _finished(fresh, image)
+    with _fresh(image) as fresh:
+        _link_all(controller.iterdir(), fresh / "controller")
+        steps = [_header(base)]
+        for layer in layers:
+            _write_layer(fresh / layer.name, layer)
+            if layer.name in wheels:
+                _link_all(wheels[layer.name], fresh / f"{layer.name}.wheels")
+            steps.append(_step(layer, content))
+        steps += [f"ENV {name}={_quoted(value)}" for name, value in sorted(environment.items())]
+        _write(fresh / "Dockerfile", "\n".join(steps) + "\n")
+        return _finished(fresh, image)
 
 
 def write_case(image: str, layer: Layer, requirements: list[str], wheels: list[Path]) -> Path:
     """Write the context of a test case: its files, hashed requirements, and wheels."""
-    fresh = _fresh(image)
-    _copy_all(layer.files, fresh)
-    _write(fresh / "requirements.txt", "\n".join([GENERATED, *requirements]) + "\n")
-    _link_all(wheels, fresh / "wheels")
-    return _finished(fresh, image)
+    with _fresh(image) as fresh:
+        _copy_all(layer.files, fresh)
+        _write(fresh / "requirements.txt", "\n".join([GENERATED, *requirements]) + "\n")
+        _link_all(wheels, fresh / "wheels")
+        return _finished(fresh, image)
 
 
 def write_dockerfile(image: str, text: str) -> Path:
     """Write the context of an image that needs nothing but its Dockerfile."""
-    fresh = _fresh(image)
-    _write(fresh / "Dockerfile", f"{GENERATED}\n{text}")
-    return _finished(fresh, image)
+    with _fresh(image) as fresh:
+        _write(fresh / "Dockerfile", f"{GENERATED}\n{text}")
+        return _finished(fresh, image)
 
 
 def mechanism() -> str:
@@ -144,11 +145,16 @@ def _quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _fresh(image: str) -> Path:
+@contextmanager
+def _fresh(image: str) -> Iterator[Path]:
+    """An empty folder for a context in the making; nothing of it stays if that fails."""
     folder = layout.STATE / "context" / f"{image}.part"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _finished(fresh: Path, image: str) -> Path:

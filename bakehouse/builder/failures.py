@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_TASK = re.compile(r"^TASK \[(.*)\] \**$")
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.*)\] \**$")
 _FATAL = re.compile(r"^(?:fatal|failed): \[.*?\].*?(?:=> ?(\{.*))?$")
 _ORIGIN = re.compile(r"^Origin: (?:/mnt/)?(.*?)(?::\d+)?$")
 _SAID = ("msg", "stderr", "stdout")

@@ -37,6 +37,8 @@ class Output:
         if task is not None and task[1] in self._roles and task[1] not in self.steps:
             self.close_role()
             self._open_role(task[1])
+        if line.startswith("PLAY RECAP"):
+            self.close_role()
         if self.present is not None:
             self.present.read(time.monotonic() - self._since, line)
             self._on_event("line", self.present, line)

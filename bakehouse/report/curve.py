@@ -1,5 +1,6 @@
 """The training curve as SVG: loss by step, where a node was killed, where the run went on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ def curve(run: dict[str, Any] | None) -> Curve | None:
     points = [(r["step"], float(r["loss"])) for steps in attempts for r in steps]
     if len(points) < 2:
         return None
-    last, highest = max(x for x, _ in points), max(y for _, y in points)
+    last: int = max(step for step, _ in points)
+    highest = max(loss for _, loss in points)
 
     def x_of(step: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * step / max(last, 1), 1)
@@ -53,7 +55,7 @@ def curve(run: dict[str, Any] | None) -> Curve | None:
     )
 
 
-def _marks(run: dict[str, Any], x_of: Any) -> list[Mark]:
+def _marks(run: dict[str, Any], x_of: Callable[[float], float]) -> list[Mark]:
     marks = []
     for attempt in run["attempts"]:
         steps = [r["step"] for r in attempt["records"] if r["event"] == "step"]

@@ -135,13 +135,17 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def mismatch(where: str, *, expected: str, found: str) -> DownloadError:
+def digest_of(data: bytes) -> str:
+    """SHA-256 of data, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def mismatch(where: str, *, expected: str, found: str, kind: str = "checksum") -> DownloadError:
     """The error for a file that is not the promised one."""
     return DownloadError(
-        f"wrong checksum: expected sha256 {expected}, found {found}",
+        f"wrong {kind}: expected {expected}, found {found}",
         where=where,
-        remedy="do not use this file; ask the vendor which digest is right, then write it by "
-        "`bakehouse stack bump`",
+        remedy="do not use this file; ask the vendor which one is right, then write that",
     )
 
 

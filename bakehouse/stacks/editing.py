@@ -98,11 +98,10 @@ class TextEditor:
     def set_requirements(self, component: str, requirements: Iterable[Requirement]) -> None:
         """Give a Python record another closure; entries that do not change stay as they are."""
         keys = (component, "requirements")
-        present = [
-            (Requirement.model_validate(item), self._lines_of((*keys, place)))
+        kept = {
+            (item["name"], item["version"], *item.get("sha256", [])): self._lines_of((*keys, place))
             for place, item in enumerate(self.data[component]["requirements"])
-        ]
-        kept = {(item.name, item.version, *item.sha256): text for item, text in present}
+        }
         start = self._start_of_line(self._extent((*keys, 0))[0])
         end = self._end_of_line(self._extent(keys)[1])
         dash = self._spans[(*keys, 0, "name")].key_column - 2

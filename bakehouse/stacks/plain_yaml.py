@@ -204,6 +204,8 @@ def _refuse_unsafe(event: Event, path: Keys) -> None:
 
 def _scalar(event: ScalarEvent, path: Keys) -> Any:
     text = str(event.value)
+    if event.style == ">":  # where its lines were joined, the round-trip scanner leaves a mark
+        return text.replace("\a", "")
     if event.style is not None:  # quoted, or a block
         return text
     for pattern, meaning in _MEANINGS:

@@ -69,7 +69,7 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="bakehouse-pip-") as folder:
         pins = Path(folder) / "constraints.txt"
         pins.write_text("".join(f"{n}=={v}\n" for n, v in (constraints or {}).items()))
-        wheels = _asked([requirement, "--constraint", str(pins)], PRIMARY, index)
+        wheels, _ = _primary([requirement, "--constraint", str(pins)], index)
     name = canonicalize_name(requirement.split("==", maxsplit=1)[0])
     return sorted(wheels, key=lambda wheel: (wheel.name != name, wheel.name))
 
@@ -81,7 +81,7 @@ def published(pins: Mapping[str, str], index: str | None = None) -> dict[str, li
         DownloadError: The primary interpreter cannot have one of them.
     """
     requirements = [f"{name}=={version}" for name, version in pins.items()]
-    first = _asked(["--no-deps", *requirements], PRIMARY, index)
+    first, index = _primary(["--no-deps", *requirements], index)
     found = {wheel.name: [wheel] for wheel in first}
     special = [f"{w.name}=={w.version}" for w in first if not w.fits_all]
     if special:
@@ -93,6 +93,16 @@ def published(pins: Mapping[str, str], index: str | None = None) -> dict[str, li
                     if wheel not in found[wheel.name]:
                         found[wheel.name].append(wheel)
     return found
+
+
+def _primary(arguments: list[str], index: str | None) -> tuple[list[Wheel], str | None]:
+    """Wheels for the primary interpreter, and the extra index if they could not be had without."""
+    try:
+        return _asked(arguments, PRIMARY, None), None
+    except DownloadError:
+        if index is None:
+            raise
+    return _asked(arguments, PRIMARY, index), index
 
 
 def _those_that_exist(
@@ -116,13 +126,8 @@ def _asked(arguments: list[str], python: Interpreter, index: str | None) -> list
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-qq",
             "--only-binary=:all:", "--report", str(report), *python.pip_options(), *arguments,
         ]  # fmt: skip
-        try:
-            run(command, failure=DownloadError, remedy=remedy, quiet=True)
-        except DownloadError:
-            if index is None:
-                raise
-            extra = ["--retries", "1", "--extra-index-url", index]
-            run([*command, *extra], failure=DownloadError, remedy=remedy, quiet=True)
+        extra = ["--retries", "1", "--extra-index-url", index] if index else []
+        run([*command, *extra], failure=DownloadError, remedy=remedy, quiet=True)
         items = json.loads(report.read_text(encoding="utf-8"))["install"]
     return [_wheel(item) for item in items]
 

@@ -11,7 +11,9 @@ VENV = "/opt/venv"
 def test_interpreter_is_the_stacks(
     host: Host, stack_versions: dict[str, str], record_property: Callable[[str, object], None]
 ) -> None:
-    shown = host.check_output(f"{VENV}/bin/python -c 'import platform; print(platform.python_version())'")
+    shown = host.check_output(
+        f"{VENV}/bin/python -c 'import platform; print(platform.python_version())'"
+    )
     record_property("python", shown)
     assert f"{shown}.".startswith(f"{stack_versions['python_release']}.")
 

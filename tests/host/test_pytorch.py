@@ -42,7 +42,9 @@ def test_closure_is_the_stacks(host: Host, stack_variables: dict[str, Any]) -> N
 
 def test_two_processes_add_up_their_tensors(host: Host) -> None:
     script = "/tmp/test_pytorch_two_ranks.py"
-    done = host.run(f"cat > {script} <<'END'\n{TWO_RANKS}\nEND\n{PYTHON} {script}; s=$?; rm {script}; exit $s")
+    done = host.run(
+        f"cat > {script} <<'END'\n{TWO_RANKS}\nEND\n{PYTHON} {script}; s=$?; rm {script}; exit $s"
+    )
     assert done.stdout.strip() == "reduced", done.stderr
 
 

@@ -23,7 +23,10 @@ def machine_image() -> str:
 
 @pytest.fixture(scope="session")
 def molecule(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, machine_image: str
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    machine_image: str,
+    keep_artifacts: bool,
 ) -> Iterator[Molecule]:
     """Start every scenario that a selected test asks for, in the order of the tests."""
     assert engine.image(machine_image) is not None
@@ -31,7 +34,7 @@ def molecule(
     runs = Molecule(
         run_id=f"-{uuid4().hex[:8]}",
         folder=tmp_path_factory.mktemp("molecule"),
-        keep=request.config.getoption("--keep-artifacts", default="f") == "t",
+        keep=keep_artifacts,
     )
     wanted = [
         item.callspec.params.get("scenario")

@@ -31,6 +31,12 @@ for name in vendor stranger; do
   gpg --batch --armor --export "$name" > "/srv/$name.asc"
 done
 gpg --batch --local-user vendor --clearsign --output InRelease Release
+mkdir -p /srv/suites/dists/stable/main/binary-amd64
+cp /srv/repository/tool*.deb /srv/suites
+cd /srv/suites
+apt-ftparchive packages . > dists/stable/main/binary-amd64/Packages
+apt-ftparchive -o APT::FTPArchive::Release::Components=main release dists/stable > /srv/Release
+gpg --batch --local-user vendor --clearsign --output dists/stable/InRelease /srv/Release
 rm /etc/apt/sources.list
 echo 'no archive' > /srv/archives/broken.tar
 """
@@ -142,6 +148,18 @@ def test_a_package_is_installed_from_a_repository_and_a_second_run_changes_nothi
     assert shell(vendor, "dpkg-query --show tool") == "tool\t1.0+fixture"
     second = fetch(INSTALL, **given)
     assert second["stats"]["target"]["changed"] == 0
+    shell(vendor, REMOVE)
+
+
+def test_a_repository_may_have_suites(fetch: Fetch, vendor: Container) -> None:
+    given = repository(vendor, "vendor", "vendor", "key_sha256")
+    given["fetch_record"] |= {
+        "repository": "https://vendor.example/suites",
+        "suite": "stable",
+        "components": ["main"],
+    }
+    assert failure(fetch(INSTALL, **given), "target") == ""
+    assert shell(vendor, "dpkg-query --show tool") == "tool\t1.0+fixture"
     shell(vendor, REMOVE)
 
 

@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 module: image_identity
 short_description: Writes the identity file of an image
@@ -38,13 +46,6 @@ components:
   returned: success
 """
 
-import glob
-import json
-import os
-import re
-import tempfile
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def same_version(observed: str, promised: str) -> bool:
@@ -52,38 +53,32 @@ def same_version(observed: str, promised: str) -> bool:
     return observed == promised or re.match(re.escape(promised) + r"[.+~-]", observed) is not None
 
 
-def read_components(folder: str) -> list[dict[str, object]]:
+def read_components(folder: Path) -> list[dict[str, object]]:
     """The recorded components, by name."""
-    found = []
-    for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
-        with open(path, encoding="utf-8") as stream:
-            found.append(json.load(stream))
-    return found
+    paths = sorted(folder.glob("*.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def differences(components: list[dict[str, object]], versions: dict[str, str]) -> list[str]:
     """What the stack says of a component and the image does not hold."""
     found = []
     for component in components:
-        promised = versions.get("{0}_release".format(component["component"]))
+        promised = versions.get(f"{component['component']}_release")
         observed = str(component["version"])
         if promised is not None and not same_version(observed, promised):
-            found.append(
-                "{0}: the stack says {1}, the image has {2}".format(
-                    component["component"], promised, observed
-                )
-            )
+            told = f"the stack says {promised}, the image has {observed}"
+            found.append(f"{component['component']}: {told}")
     return found
 
 
-def write_whole(path: str, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace a file at once, so that nobody reads half of it."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    Path(temporary).chmod(0o644)
+    Path(temporary).replace(path)
 
 
 def main() -> None:
@@ -97,17 +92,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    components = read_components(module.params["components"])
+    components = read_components(Path(module.params["components"]))
     wrong = differences(components, module.params["versions"])
     if wrong:
         module.fail_json(msg="this image is not what its stack promises: " + "; ".join(wrong))
     content = {**module.params["identity"], "components": components}
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    path = module.params["path"]
-    present = None
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as stream:
-            present = stream.read()
+    path = Path(module.params["path"])
+    present = path.read_text(encoding="utf-8") if path.exists() else None
     changed = present != text
     if changed and not module.check_mode:
         write_whole(path, text)

@@ -1,0 +1,40 @@
+"""A record in words, for tables."""
+
+from bakehouse.stacks.records import (
+    ArchiveRecord,
+    ArchivesRecord,
+    BundledRecord,
+    PythonRecord,
+    Record,
+    RepositoriesRecord,
+    Repository,
+    RepositoryRecord,
+)
+
+
+def how_verified(record: Record) -> str:
+    """What a download of this record is verified by."""
+    match record:
+        case ArchiveRecord():
+            found = f"sha256 {record.sha256[:12]}…"
+        case ArchivesRecord():
+            found = "sha256 for " + ", ".join(record.artifacts())
+        case RepositoryRecord():
+            found = _key(record)
+        case RepositoriesRecord():
+            keys = sorted({_key(repository) for repository in record.repositories().values()})
+            found = f"{', '.join(keys)}; {len(record.by_platform)} platforms"
+        case PythonRecord():
+            wheels = sum(len(requirement.sha256) for requirement in record.requirements)
+            found = f"sha256 of {wheels} wheels of {len(record.requirements)} distributions"
+        case BundledRecord():
+            found = f"what verifies {record.bundled_in}"
+        case _:
+            found = "the distribution's archive key"
+    return found
+
+
+def _key(repository: Repository) -> str:
+    if repository.key_fingerprint is not None:
+        return f"key …{repository.key_fingerprint[-16:]}"
+    return f"key with sha256 {str(repository.key_sha256)[:12]}…"
