@@ -18,12 +18,14 @@ class Output:
         steps: Roles that have begun, by name.
         lines: The last lines, without Packer's prefix.
         present: The role that runs.
+        reached: Name of the last role that began.
     """
 
     def __init__(self, roles: Sequence[str], on_event: OnEvent) -> None:
         self.steps: dict[str, Step] = {}
         self.lines: deque[str] = deque(maxlen=400)
         self.present: Step | None = None
+        self.reached = ""
         self._since = 0.0
         self._roles = set(roles)
         self._on_event = on_event
@@ -53,5 +55,6 @@ class Output:
 
     def _open_role(self, name: str) -> None:
         self._since = time.monotonic()
+        self.reached = name
         self.present = self.steps[name] = Step(name=name, marked=True)
         self._on_event("start", self.present, "")

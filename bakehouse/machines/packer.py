@@ -144,7 +144,7 @@ def _run(job: Bake, command: Sequence[str], container: str, log: Path) -> dict[s
         if process.wait() == 0:
             output.close_role()
             return output.steps
-    role = f", role {output.present.name}" if output.present else ""
+    role = f", role {output.reached}" if output.reached else ""
     text = "\n".join(relevant_lines(list(output.lines)))
     raise BuildError(
         f"the bake failed:\n{text}",

@@ -22,7 +22,7 @@ def base_image() -> str:
 def _tree(root: Path, request: pytest.FixtureRequest) -> Iterator[Tree]:
     tree = tiny_tree.make(root, f"test-{uuid4().hex[:10]}")
     yield tree
-    if request.config.getoption("--keep-artifacts", default="f") != "t":
+    if not request.getfixturevalue("keep_artifacts"):
         tree.remove()
 
 

@@ -131,9 +131,15 @@ def defaults_are_specified(root: Path) -> list[str]:
         for name, value in variables(role / "defaults" / "main.yml").items():
             if name not in options:
                 findings.append(f"{role.name}: {name} has a default and no specification")
-            elif "{{" not in str(value) and options[name].get("default") != value:
+            elif "{{" not in str(value) and specified_default(options[name], value) != value:
                 findings.append(f"{role.name}: {name} has another default in the specification")
     return findings
+
+
+def specified_default(option: dict[str, Any], value: Any) -> Any:
+    """The default in a specification; one that is a table may stand in defaults/main.yml only."""
+    is_table = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    return option.get("default", value if is_table else None)
 
 
 def optional_options_have_defaults(root: Path) -> list[str]:

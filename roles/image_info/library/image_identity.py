@@ -47,7 +47,6 @@ components:
 """
 
 
-
 def same_version(observed: str, promised: str) -> bool:
     """Whether `promised` is `observed`, or a prefix of it that ends at a separator."""
     return observed == promised or re.match(re.escape(promised) + r"[.+~-]", observed) is not None

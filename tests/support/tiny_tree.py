@@ -16,6 +16,7 @@ from bakehouse import engine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = "debian-12"
+MACHINE_BASE = "debian-12-machine"
 STAMPS = "/opt/stamps"
 """Each role leaves here when it ran, so that a second run cannot hide."""
 
@@ -65,6 +66,7 @@ class Tree:
     variables: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     entry: dict[str, Any] = field(default_factory=dict)
+    base: str = BASE
 
     @property
     def reference(self) -> str:
@@ -97,7 +99,8 @@ class Tree:
         self._json("playbooks/tiny.yml", [play])
         self._json("stacks/tiny.yml", {"one_release": {"version": "1", "package": "coreutils"}})
         self._json("stacks/constraints.yml", {"rules": []})
-        entry = {"kind": "container", "parent": BASE, "playbook": "tiny", "stack": "tiny"}
+        kind = "machine" if self.base == MACHINE_BASE else "container"
+        entry = {"kind": kind, "parent": self.base, "playbook": "tiny", "stack": "tiny"}
         self._json("images.yml", {"images": {**bases(), self.image: {**entry, **self.entry}}})
 
     def command(self, *options: str) -> list[str]:
@@ -169,15 +172,20 @@ def bases() -> dict[str, Any]:
     """Entries of the real images at the bottom, so that the tests stand on the same ones."""
     from bakehouse.images import load_images
 
-    image = load_images(REPOSITORY / "images.yml")[BASE]
-    return {BASE: image.model_dump(mode="json", exclude_defaults=True, exclude={"name"})}
+    images = load_images(REPOSITORY / "images.yml")
+    return {
+        name: images[name].model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+        for name in (BASE, MACHINE_BASE)
+    }
 
 
-def make(root: Path, image: str) -> Tree:
-    """A tree of three roles."""
+def make(root: Path, image: str, base: str = BASE) -> Tree:
+    """A tree of three roles, for a container or, over MACHINE_BASE, for a machine."""
     (root / "requirements").mkdir(parents=True)
     shutil.copy(REPOSITORY / "requirements" / "runtime.txt", root / "requirements")
-    tree = Tree(root=root, image=image)
+    shutil.copytree(REPOSITORY / "packer", root / "packer")
+    shutil.copy(REPOSITORY / "ansible.cfg", root)
+    tree = Tree(root=root, image=image, base=base)
     tree.state.mkdir()
     wheels = REPOSITORY / ".bakehouse" / "wheelhouse"
     wheels.mkdir(parents=True, exist_ok=True)

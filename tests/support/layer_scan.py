@@ -41,6 +41,8 @@ def findings(reference: str, above: str, secrets: Iterable[str] = ()) -> list[st
     for number, layer in enumerate(layers(reference, above)):
         for member in layer:
             name = member.name.removeprefix("./")
+            if name.rpartition("/")[2].startswith(".wh."):
+                continue  # says that something below is gone
             whats = [what for what, pattern in NAMES.items() if pattern.search(name)]
             if member.isdir():
                 whats = [what for what in whats if what == "Ansible"]
