@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from bakehouse.machines.plan import BUILD_LABEL, IMAGE_LABEL, Bake
 
 HOST = "/run/bakehouse/host"
 """Where packer/ mounts this host's network configuration during a bake."""
+
+_LOOK_S = 0.05
 
 _END_S = 30
 """Packer needs about a second to end Ansible and to remove its container."""
@@ -132,16 +135,13 @@ def _environment() -> dict[str, str]:
 def _run(job: Bake, command: Sequence[str], container: str, log: Path) -> dict[str, Step]:
     """Run Packer to its end, or end it; returns the roles by name."""
     with (
-        log.open("w", encoding="utf-8") as record,
         show(job.image.name, job.layers()) as on_event,
-        _started(command, container) as process,
+        _started(command, container, log) as process,
     ):
         output = Output(job.roles, on_event)
-        assert process.stdout is not None
-        for line in process.stdout:
-            record.write(line)
+        for line in _lines(log, process):
             output.read(line)
-        if process.wait() == 0:
+        if process.returncode == 0:
             output.close_role()
             return output.steps
     role = f", role {output.reached}" if output.reached else ""
@@ -153,30 +153,49 @@ def _run(job: Bake, command: Sequence[str], container: str, log: Path) -> dict[s
     )
 
 
+def _lines(log: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines of a log as a process writes them, until it has ended."""
+    with log.open(encoding="utf-8", errors="replace") as stream:
+        line = ""
+        while True:
+            ended = process.poll() is not None
+            part = stream.readline()
+            line += part
+            if line.endswith("\n") or (line and ended and not part):
+                yield line
+                line = ""
+            elif ended and not part:
+                return
+            elif not part:
+                time.sleep(_LOOK_S)
+
+
 @contextmanager
-def _started(command: Sequence[str], container: str) -> Iterator[subprocess.Popen[str]]:
+def _started(
+    command: Sequence[str], container: str, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     """Packer in a session of its own, where only we end it: a second signal makes it leave things.
 
-    Should we be killed, the kernel ends it, and it removes its container.
+    Should we be killed, the kernel ends it, and it removes its container. It writes to a file since
+    it would then die of a broken pipe instead.
     """
-    process = subprocess.Popen(
-        bound(command),
-        env={**os.environ, **_environment()},
-        cwd=layout.ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            bound(command),
+            env={**os.environ, **_environment()},
+            cwd=layout.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
         if process.poll() is None:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=_END_S)
+                process.wait(timeout=_END_S)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
