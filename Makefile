@@ -18,9 +18,9 @@ help: ## list the targets
 .PHONY: run
 run: setup ## the main job: images, a distributed run with a killed node, checks, report
 	$(BAKEHOUSE) build cpu-machine cpu-ddp
-	$(BAKEHOUSE) run cpu-ddp --kill-node $(KILL_NODE) --kill-after-step $(KILL_AFTER_STEP)
-	$(BAKEHOUSE) check cpu-machine
-	$(BAKEHOUSE) check cpu-ddp
+	$(BAKEHOUSE) run cpu-ddp --kill-node $(KILL_NODE) --kill-after-step $(KILL_AFTER_STEP) --if-changed
+	$(BAKEHOUSE) check cpu-machine --if-changed
+	$(BAKEHOUSE) check cpu-ddp --if-changed
 	@printf '\nThe results are in out/: open out/cpu-ddp/report.html\n'
 
 .PHONY: test

@@ -21,6 +21,8 @@ Examples:
 
     bakehouse run cpu-ddp --kill-node 1 --kill-after-step 60       # kill a node, then resume
 
+    bakehouse run cpu-ddp --if-changed                             # only in a new image
+
     bakehouse run cpu-ddp --nodes 1 --processes-per-node 4 --configuration digits-mlp
 
     bakehouse run cpu-ddp --json --output /tmp/run | jq .accuracy
@@ -68,6 +70,9 @@ def register(application: typer.Typer) -> None:
         keep: Annotated[
             bool, typer.Option("--keep", help="Leave containers and network for a look at them.")
         ] = False,
+        if_changed: Annotated[
+            bool, typer.Option("--if-changed", help="Keep a finished run of the same image.")
+        ] = False,
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
         ] = False,
@@ -75,6 +80,7 @@ def register(application: typer.Typer) -> None:
         from bakehouse.console import progress, results
         from bakehouse.errors import CheckError
         from bakehouse.launch.docker_launcher import launch
+        from bakehouse.launch.earlier import same_run
         from bakehouse.launch.progress import RunProgress
         from bakehouse.launch.request import prepare
         from bakehouse.launch.summary import summarise
@@ -91,8 +97,12 @@ def register(application: typer.Typer) -> None:
             timeout_s=timeout,
             keep=keep,
         )
-        with RunProgress(progress) as watcher:
-            record = launch(request, watcher)
+        record = same_run(request) if if_changed else None
+        if record is not None:
+            progress.print(f"[bold]{case}[/bold] has run in this image: nothing to do")
+        else:
+            with RunProgress(progress) as watcher:
+                record = launch(request, watcher)
         summary = summarise(record)
         if as_json:
             results.print_json(data=_figures(request, record, summary))

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from bakehouse import layout
 from bakehouse.errors import HostError, InputError, RunError
 from bakehouse.launch.environment import Setting
 
 FILE_NAME = "run.json"
+SCHEMA = 1
 Outcome = Literal["running", "done", "failed", "interrupted"]
 
 
@@ -89,7 +90,28 @@ class RunRecord:
             setting.variable: {"value": setting.value, "reason": setting.reason}
             for setting in self.environment
         }
-        return {"schema": 1, **values}
+        return {"schema": SCHEMA, **values}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """The record that a run.json holds.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is not the content of a run.json of this schema.
+        """
+        values = dict(content)
+        if values.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        values["environment"] = [
+            Setting(variable=name, **value) for name, value in values["environment"].items()
+        ]
+        values["attempts"] = [
+            Attempt(
+                **{**attempt, "killed": Killed(**attempt["killed"]) if attempt["killed"] else None}
+            )
+            for attempt in values["attempts"]
+        ]
+        return cls(**values)
 
     def write(self, folder: Path) -> None:
         """Replace run.json in one move, so that a reader never sees half of it.
