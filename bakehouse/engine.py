@@ -109,17 +109,24 @@ def pull(reference: str) -> str:
     Raises:
         DownloadError: A registry gave something else than the digest promises.
     """
+    said = _said_by_registry(reference)
+    if "verification failed" in said:
+        raise DownloadError(
+            f"a registry gave something else than was asked for: {said}",
+            where=reference,
+            remedy="correct the reference in images.yml, or find out who altered the image",
+        )
+    return said
+
+
+def _said_by_registry(reference: str) -> str:
+    """What went wrong in a pull; empty if nothing did."""
     try:
-        connect().images.pull(reference)
+        # images.pull() reads over errors in the stream, then says only that there is no image.
+        events = list(connect().api.pull(reference, stream=True, decode=True))
     except DockerException as error:
-        if "verification failed" in str(error):
-            raise DownloadError(
-                f"a registry gave something else than was asked for: {error}",
-                where=reference,
-                remedy="correct the reference in images.yml, or find out who altered the image",
-            ) from error
         return str(getattr(error, "explanation", None) or error)
-    return ""
+    return next((str(event["error"]) for event in events if "error" in event), "")
 
 
 def image_tags(image_id: str) -> list[str]:

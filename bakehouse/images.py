@@ -15,6 +15,9 @@ Kind = Literal["rootfs", "container", "machine", "case"]
 Group = Literal["environment", "versions", "node", "collectives", "training", "hygiene"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
 
+BY_DIGEST = r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*@sha256:[0-9a-f]{64}$"
+"""A registry's image: `host:port/repository@sha256:…`."""
+
 _NEEDED: dict[str, tuple[str, ...]] = {
     "rootfs": (),
     "container": ("parent", "playbook", "stack"),
@@ -52,7 +55,7 @@ class Entry(Model):
     parent: str | None = None
     distribution: str | None = None
     suite: str | None = None
-    reference: Annotated[str, Field(pattern=r"^[a-z0-9./-]+@sha256:[0-9a-f]{64}$")] | None = None
+    reference: Annotated[str, Field(pattern=BY_DIGEST)] | None = None
     packages: list[str] = Field(default_factory=list)
     playbook: str | None = None
     stack: str | None = None
