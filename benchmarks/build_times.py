@@ -125,9 +125,9 @@ def copy_tree(target: Path) -> None:
         check=True,
     ).stdout
     for name in filter(None, listing.split("\0")):
-        if (layout.ROOT / name).is_file():
+        if (layout.ROOT / name).is_symlink() or (layout.ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(layout.ROOT / name, target / name)
+            shutil.copy2(layout.ROOT / name, target / name, follow_symlinks=False)
 
 
 def layer_seconds(out: Path, image: str) -> dict[str, float]:

@@ -82,10 +82,11 @@ def resume(host: Host) -> Outcome:
             "fail", {"saved": saved, "resumed": resumed}, "a checkpoint, and a resume from it",
             "run.json", "the run started over", "is the checkpoint folder shared by the nodes?",
         )  # fmt: skip
+    latest = max(saved) + _log_interval(before + after)
     return judged(
-        resumed[0] == max(saved) and steps[0] == resumed[0] + 1,
-        f"resumed at {resumed[0]}, next step {steps[0]}",
-        f"resumed at {max(saved)}, next step {max(saved) + 1}",
+        resumed[0] == max(saved) and resumed[0] < steps[0] <= latest,
+        f"resumed at {resumed[0]}, next logged step {steps[0]}",
+        f"resumed at {max(saved)}, next logged step after that and up to {latest}",
         "run.json",
         reason="steps were lost or done twice",
         remedy="look at what the checkpoint holds",
@@ -158,6 +159,12 @@ def _run(host: Host) -> dict[str, Any] | None:
 
 def _records(run: dict[str, Any], event: str) -> list[dict[str, Any]]:
     return [r for attempt in run["attempts"] for r in attempt["records"] if r["event"] == event]
+
+
+def _log_interval(records: list[dict[str, Any]]) -> int:
+    """Steps from one logged step to the next."""
+    steps = sorted({int(r["step"]) for r in records if r["event"] == "step"})
+    return min((steps[n + 1] - steps[n] for n in range(len(steps) - 1)), default=1)
 
 
 def _last(run: dict[str, Any], event: str) -> dict[str, Any] | None:
