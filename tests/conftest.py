@@ -1,6 +1,7 @@
 """What all tests share: which ones run, what is kept, and that nothing else is left behind."""
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -48,6 +49,15 @@ def _no_engine() -> str:
             raise pytest.UsageError(f"Docker tests are demanded, but {error}") from error
         return f"no Docker engine: {error.what}"
     return ""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the files of tests: pytest itself keeps those of the last three sessions."""
+    factory: pytest.TempPathFactory | None = getattr(session.config, "_tmp_path_factory", None)
+    kept = KEEP[str(session.config.getoption("--keep-artifacts")).lower()]
+    if factory is not None and not kept and not session.config.getoption("basetemp"):
+        shutil.rmtree(factory.getbasetemp(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
