@@ -29,8 +29,9 @@ test: setup-test lint ## lint, then every test that fits an ordinary day
 
 .PHONY: test-all
 test-all: setup-test lint ## as test, and what is too slow for every day; writes docs/test-report.md
-	BAKEHOUSE_REQUIRE_DOCKER=1 $(VENV)/pytest . --slow --junit-xml=out/test-all.xml $(PYTEST_OPTIONS)
-	$(VENV)/python -m bakehouse.test_report out/test-all.xml docs/test-report.md
+	mkdir -p out
+	status=0; BAKEHOUSE_REQUIRE_DOCKER=1 $(VENV)/pytest . --slow --junit-xml=out/test-all.xml $(PYTEST_OPTIONS) || status=$$?; \
+	  $(VENV)/python tests/support/summarise_tests.py out/test-all.xml docs/test-report.md; exit $$status
 
 .PHONY: test-fast
 test-fast: setup-test ## only the tests that need no Docker, under a minute
