@@ -1,11 +1,11 @@
 """Looks into every layer of an image, what later layers hide included."""
 
-import io
 import json
 import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 from bakehouse import engine
 
@@ -59,7 +59,7 @@ def configuration(reference: str) -> str:
     return json.dumps([image.attrs, image.history()])
 
 
-def _file(archive: tarfile.TarFile, member: str | tarfile.TarInfo) -> io.BufferedReader:
+def _file(archive: tarfile.TarFile, member: str | tarfile.TarInfo) -> IO[bytes]:
     found = archive.extractfile(member)
     assert found is not None
-    return io.BufferedReader(found)
+    return found
