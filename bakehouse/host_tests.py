@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: 
         variables.write_text(json.dumps(stack.variables), encoding="utf-8")
         report = Path(scratch, "report.xml")
         output = _pytest(container, present, variables, report, target=target, booted=booted)
-        found = _read(report) if report.is_file() else Verdict(results=[], facts={})
+        found = _read(report, container) if report.is_file() else Verdict(results=[], facts={})
     if not found.results:
         return Verdict(results=[_nothing_ran(output)], facts={})
     return found
@@ -80,19 +81,21 @@ def _pytest(
     return done.stdout + done.stderr
 
 
-def _read(report: Path) -> Verdict:
+def _read(report: Path, container: str) -> Verdict:
     results, facts = [], {}
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it for us
-        results.append(_result(case))
+        results.append(_result(case, container))
         if results[-1].status == "pass":
             for item in case.iter("property"):
                 facts[item.get("name", "")] = item.get("value", "")
     return Verdict(results=results, facts=facts)
 
 
-def _result(case: ElementTree.Element) -> Result:
+def _result(case: ElementTree.Element, container: str) -> Result:
     role = case.get("classname", "").rpartition(".")[2].removeprefix("test_")
-    name = case.get("name", "")
+    # testinfra puts the host, which has another name each time, first among the parameters.
+    host = re.compile(rf"docker://{re.escape(container)}-?")
+    name = host.sub("", case.get("name", "")).replace("[]", "")
     status, reason = "pass", ""
     for tag, meaning in (("failure", "fail"), ("error", "fail"), ("skipped", "skip")):
         element = case.find(tag)

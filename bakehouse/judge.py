@@ -1,6 +1,7 @@
 """Judging an image: start it, run host tests and checks, look into it, write what was found."""
 
 import datetime
+import hashlib
 import io
 import json
 import subprocess
@@ -57,7 +58,7 @@ def judge(name: str, *, keep: bool = False) -> Report:
 
 
 def unchanged(name: str) -> dict[str, Any] | None:
-    """The last report of an image, if neither the image nor its run has changed since."""
+    """The last report if nothing failed in it, and image, run and judge are still the same."""
     image = get_image(name)
     found = engine.image(f"{image.repository}:latest")
     try:
@@ -65,9 +66,21 @@ def unchanged(name: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     same = (
-        found is not None and last.get("image_id") == found.id and last.get("run") == _run_of(image)
+        found is not None
+        and last.get("verdict") == "pass"
+        and last.get("image_id") == found.id
+        and last.get("judge") == judge_digest()
+        and last.get("run") == _run_of(image)
     )
     return last if same else None
+
+
+def judge_digest() -> str:
+    """SHA-256 over the code that judges: checks, host tests, report."""
+    package = Path(__file__).parent
+    files = [*package.rglob("*.py"), *package.rglob("*.j2"), *layout.HOST_TESTS.glob("*.py")]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def write(report: Report, stack: Stack) -> Path:
@@ -125,6 +138,7 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         image_id=str(found.id),
         size_bytes=int(found.attrs["Size"]),
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        judge=judge_digest(),
         identity=identity,
         stack_versions=stack.versions,
         results=[r for verdict in verdicts for r in verdict.results] + results,

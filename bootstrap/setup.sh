@@ -87,8 +87,9 @@ make_venv() {
     say "[2/4] installing the requirements, by their digests"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "${options[@]}" 2>&1 |
         { grep -v '^WARNING: Location' >&2 || true; }
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-        --no-index --editable "$root"
+    # setuptools warns that editable installations are for development, which this one is.
+    PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
+        --no-deps --no-build-isolation --no-index --editable "$root"
     if [ "$purpose" = test ]; then
         touch "$venv/.test"
     fi

@@ -25,6 +25,7 @@ OnEvent = Callable[[Event, "Step", str], None]
 
 _LINE = re.compile(r"^#(\d+) (.*)$")
 _STEP = re.compile(r"^\[(?:(\S+) +)?\d+/\d+\] (?!FROM )(.+)$")
+_MOUNT = re.compile(r"--mount=\S+ *")
 _MARKER = re.compile(r"bakehouse-layer=([A-Za-z0-9_.-]+):([0-9a-f]+)")
 _DONE = re.compile(r"^DONE ([0-9.]+)s$")
 _OUTPUT = re.compile(r"^([0-9.]+) (.*)$")
@@ -168,7 +169,7 @@ def _step(text: str) -> Step | None:
     marked = _MARKER.search(text)
     if marked is not None:
         return Step(name=marked[1], marked=True)
-    stage, instruction = match.groups()
+    stage, instruction = match[1], " ".join(_MOUNT.sub("", match[2]).split())
     in_last_stage = stage is None or stage.startswith("stage-")
     return Step(name=instruction if in_last_stage else stage, marked=False)
 

@@ -9,6 +9,9 @@ from bakehouse.builder.buildkit import Event, OnEvent, Step
 from bakehouse.builder.result import Layer
 from bakehouse.console import progress
 
+WIDTH = 40
+"""Of a layer's name; a test case's are instructions of its Dockerfile."""
+
 
 @contextmanager
 def show(image: str, planned: list[Layer]) -> Iterator[OnEvent]:
@@ -25,15 +28,15 @@ def show(image: str, planned: list[Layer]) -> Iterator[OnEvent]:
     with progress.status(f"{image}: starting") as status:
 
         def on_event(event: Event, step: Step, line: str) -> None:
-            name = step.name[:60]
+            name = step.name if len(step.name) <= WIDTH else f"{step.name[: WIDTH - 1]}…"
             if event == "line" and step.open_task is not None and line.startswith("TASK ["):
                 status.update(escape(f"{image}: {name}: {step.open_task[0]}"))
             elif event == "start":
                 status.update(escape(f"{image}: {name}"))
             elif event == "done":
-                progress.print(f"  {image}  {name:<20} {step.seconds:>7.1f} s", markup=False)
+                progress.print(f"  {image}  {name:<{WIDTH}} {step.seconds:>7.1f} s", markup=False)
             elif event == "cached" and name not in cached and step.marked:
-                progress.print(f"  {image}  {name:<20} {'cached':>9}")
+                progress.print(f"  {image}  {name:<{WIDTH}} {'cached':>9}")
 
         yield on_event
 

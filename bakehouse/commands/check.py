@@ -43,7 +43,7 @@ def register(application: typer.Typer) -> None:
             list[str] | None, typer.Option(help="With `node`: only this group of checks.")
         ] = None,
         if_changed: Annotated[
-            bool, typer.Option("--if-changed", help="Keep a report of the same image and run.")
+            bool, typer.Option("--if-changed", help="Keep a good report of the same image and run.")
         ] = False,
         keep: Annotated[
             bool, typer.Option("--keep", help="Leave the containers for a look at them.")

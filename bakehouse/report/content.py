@@ -16,6 +16,7 @@ class Report:
         image_id: Docker's.
         size_bytes: Its size.
         made: When the report was made, ISO 8601.
+        judge: Digest of the code that judged.
         identity: What the image says of itself.
         stack_versions: What the stack promises.
         results: Of checks and host tests.
@@ -29,6 +30,7 @@ class Report:
     image_id: str
     size_bytes: int
     made: str
+    judge: str
     identity: dict[str, Any] | None
     stack_versions: dict[str, str]
     results: list[Result]
