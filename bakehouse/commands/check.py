@@ -1,6 +1,7 @@
 """`bakehouse check`."""
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,7 @@ Examples:
 
 Exit status: 0 nothing failed; 1 a check failed; 2 wrong input; 3 the image is not built.
 """
+ORDER = ("fail", "warn", "pass", "skip")
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 
 
@@ -103,6 +105,7 @@ def _verify(image: str) -> None:
 
 
 def _show(image: str, found: "list[Result]") -> None:
+    """What failed first; host tests that passed and whatever was skipped in one line each."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -111,17 +114,22 @@ def _show(image: str, found: "list[Result]") -> None:
     table = Table(title=image, title_justify="left", box=None, pad_edge=False)
     for heading in ("", "group", "check", "measured"):
         table.add_column(heading, overflow="fold")
-    quiet: dict[str, int] = {}
-    for result in found:
-        if result.group == "host" and result.status == "pass":
-            quiet[result.source] = quiet.get(result.source, 0) + 1
-            continue
-        detail = "" if result.measured is None else str(result.measured)
-        detail += f" ({result.reason})" if result.reason else ""
-        style = STYLES[result.status]
-        table.add_row(f"[{style}]{result.status}[/]", result.group, result.id, escape(detail))
-    for source, number in quiet.items():
-        table.add_row("[green]pass[/]", "host", source, f"{number} tests")
+    passed, skipped = Counter[str](), Counter[tuple[str, str]]()
+    for result in sorted(found, key=lambda result: ORDER.index(result.status)):
+        if result.status == "skip":
+            skipped[result.group, result.reason] += 1
+        elif result.group == "host" and result.status == "pass":
+            passed[result.source] += 1
+        else:
+            detail = "" if result.measured is None else str(result.measured)
+            detail += f" ({result.reason})" if result.reason else ""
+            style = STYLES[result.status]
+            row = (result.group, escape(result.id), escape(detail))
+            table.add_row(f"[{style}]{result.status}[/]", *row)
+    for source, number in passed.items():
+        table.add_row("[green]pass[/]", "host", source.rpartition("/")[2], f"{number} tests")
+    for (group, reason), number in skipped.items():
+        table.add_row("[dim]skip[/]", group, f"{number} checks", escape(reason))
     results.print(table)
     total = counts(found)
     results.print(", ".join(f"{total[status]} {status}" for status in STATUSES))
