@@ -21,7 +21,7 @@ from bakehouse.checks import outputs
 from bakehouse.checks.result import Result
 from bakehouse.console import progress
 from bakehouse.errors import HostError, InputError
-from bakehouse.images import Image, get_image, roles_of
+from bakehouse.images import Image, get_image, lineage, roles_of
 from bakehouse.report import inventory, page, provenance, sbom
 from bakehouse.report.content import Report
 from bakehouse.stacks.stack import Stack
@@ -144,7 +144,8 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         results=[r for verdict in verdicts for r in verdict.results] + results,
         facts={name: text for verdict in verdicts for name, text in verdict.facts.items()},
         inventory=packages,
-        build=_json(layout.OUT / image.name / "layers.json") or {},
+        build=_build(image),
+        builds_below=[_build(i) for i in lineage(image.name)[:-1] if i.kind != "rootfs"],
         run=run,
     )
 
@@ -217,6 +218,10 @@ def _identity(container: Container) -> dict[str, Any] | None:
         assert member is not None
         content: dict[str, Any] = json.load(member)
         return content
+
+
+def _build(image: Image) -> dict[str, Any]:
+    return _json(layout.OUT / image.name / "layers.json") or {"image": image.name}
 
 
 def _run_of(image: Image) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ class Report:
         facts: Versions that a host test looked at.
         inventory: Its packages.
         build: layers.json.
+        builds_below: The same of the images below that roles have made, the lowest first.
         run: run.json of its last training run, if there is one.
     """
 
@@ -37,6 +38,7 @@ class Report:
     facts: dict[str, str]
     inventory: Inventory
     build: dict[str, Any]
+    builds_below: list[dict[str, Any]] = field(default_factory=list)
     run: dict[str, Any] | None = None
     files: dict[str, str] = field(default_factory=dict)
 

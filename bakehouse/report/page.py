@@ -1,6 +1,7 @@
 """The report as one HTML page that needs nothing else."""
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,10 +32,11 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["size"] = _size
+    environment.filters["when"] = _when
     return environment.get_template("page.html.j2").render(
         report=report,
         groups=_groups(report.results),
-        layers=_layers(report.build),
+        layers=_layers(report),
         versions=_versions(report),
         curve=curve.curve(report.run),
         frame=curve,
@@ -54,8 +56,12 @@ def _groups(results: list[Result]) -> list[tuple[str, list[Result]]]:
     ]
 
 
-def _layers(build: dict[str, Any]) -> list[dict[str, Any]]:
-    layers = build.get("layers", [])
+def _layers(report: Report) -> list[dict[str, Any]]:
+    layers = [
+        {**layer, "image": build["image"]}
+        for build in (*report.builds_below, report.build)
+        for layer in build.get("layers", [])
+    ]
     times = [float(layer.get("built_seconds") or layer["seconds"]) for layer in layers]
     longest = max([*times, 0.001])
     return [
@@ -81,6 +87,10 @@ def _final(run: dict[str, Any] | None) -> dict[str, Any] | None:
     attempts = (run or {}).get("attempts") or [{"records": []}]
     found = [r for r in attempts[-1]["records"] if r["event"] == "final"]
     return found[-1] if found else None
+
+
+def _when(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _size(value: float) -> str:
