@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from bakehouse.checks.result import STATUSES, Result, counts
 
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\b")
 
 
@@ -56,16 +57,19 @@ def as_junit(results: list[Result]) -> str:
             suite,
             "testcase",
             classname=f"bakehouse.{result.group}",
-            name=result.id,
+            name=_printable(result.id),
             time=f"{result.seconds:.3f}",
         )
-        text = f"measured: {result.measured}\nexpected: {result.expected}\nremedy: {result.remedy}"
+        text = _printable(
+            f"measured: {result.measured}\nexpected: {result.expected}\nremedy: {result.remedy}"
+        )
+        reason = _printable(result.reason)
         if result.status == "fail":
-            ElementTree.SubElement(case, "failure", message=result.reason).text = text
+            ElementTree.SubElement(case, "failure", message=reason).text = text
         elif result.status == "skip":
-            ElementTree.SubElement(case, "skipped", message=result.reason)
+            ElementTree.SubElement(case, "skipped", message=reason)
         elif result.status == "warn":
-            ElementTree.SubElement(case, "system-out").text = f"warning: {result.reason}\n{text}"
+            ElementTree.SubElement(case, "system-out").text = f"warning: {reason}\n{text}"
     ElementTree.indent(suite)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, "unicode") + "\n"
@@ -115,6 +119,11 @@ def _cells(result: Result) -> tuple[Any, ...]:
         result.status, result.group, result.title, result.measured, result.expected,
         " → ".join(t for t in (result.reason, result.remedy) if t),
     )  # fmt: skip
+
+
+def _printable(text: str) -> str:
+    """Text without the characters that XML cannot hold, such as those that colour a terminal."""
+    return _NOT_XML.sub("", text)
 
 
 def _label(text: str) -> str:

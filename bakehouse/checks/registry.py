@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 from bakehouse.checks.host import Host
 from bakehouse.checks.result import GROUPS, Outcome, Result
 
 Finding = Union[Outcome, "list[Outcome]"]
 Function = Callable[[Host], Finding]
+CheckFunction = TypeVar("CheckFunction", bound=Function)
 
 GRACE_S = 5.0
 """Seconds beyond a program's own budget before a check itself counts as hung."""
@@ -31,10 +32,10 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def check(identifier: str, group: str, title: str) -> Callable[[Function], Function]:
+def check(identifier: str, group: str, title: str) -> Callable[[CheckFunction], CheckFunction]:
     """Register a function as a check."""
 
-    def register(function: Function) -> Function:
+    def register(function: CheckFunction) -> CheckFunction:
         if group not in GROUPS or identifier in CHECKS:
             raise ValueError(f"check {identifier}: unknown group or used twice")
         CHECKS[identifier] = Check(identifier, group, title, function)
