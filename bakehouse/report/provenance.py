@@ -31,6 +31,8 @@ PREDICATE = "https://slsa.dev/provenance/v1"
 PAYLOAD = "application/vnd.in-toto+json"
 BUILD_TYPE = "https://bakehouse.invalid/build/v1"
 KEY_NAME = "provenance.pem"
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading an envelope raises that is not one."""
 
 
 def statement(
@@ -109,7 +111,7 @@ def verify(envelope_file: Path, key_file: Path) -> dict[str, Any]:
         key = SSlibKey.from_crypto(load_pem_public_key(key_file.read_bytes()))
         envelope.verify([key], 1)
         content: dict[str, Any] = json.loads(envelope.payload)
-    except (OSError, ValueError, KeyError, VerificationError) as error:
+    except (OSError, *MALFORMED, VerificationError) as error:
         raise InputError(
             f"the provenance is not signed by this key: {error}",
             where=str(envelope_file),

@@ -1,40 +1,15 @@
 """Copies of the repository in which the steps of how-to pages are done."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import documented_steps
 import pytest
+from documented_steps import Copy
 
 from bakehouse.layout import ROOT
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy of the repository after the steps of a page."""
-
-    root: Path
-    touched: list[str]
-    environment: dict[str, str]
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in it."""
-        return subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def bakehouse(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run our command line on it."""
-        return self.run(sys.executable, "-m", "bakehouse", *arguments)
 
 
 @pytest.fixture(scope="session")

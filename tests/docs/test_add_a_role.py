@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from conftest import Copy
+from documented_steps import Copy
 
 from bakehouse import engine
 from bakehouse.builder import build_image

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Copy
+from documented_steps import Copy
 
 from bakehouse import engine
 

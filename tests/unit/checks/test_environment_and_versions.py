@@ -1,7 +1,7 @@
 """Checks of what a job needs to start, and of versions against the stack."""
 
 import pytest
-from conftest import Machine
+from stand_in_machine import Machine
 
 from bakehouse.checks import environment, versions
 from bakehouse.checks.host import IDENTITY

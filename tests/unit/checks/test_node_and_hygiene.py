@@ -4,7 +4,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from conftest import Machine
+from stand_in_machine import Machine
 
 from bakehouse.checks import hygiene, node
 from bakehouse.checks.result import Outcome

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Machine
+from stand_in_machine import Machine
 
 from bakehouse import checks
 from bakehouse.checks import __main__ as command

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Machine
+from stand_in_machine import Machine
 
 from bakehouse.checks import training
 from bakehouse.checks.registry import CHECKS

@@ -3,6 +3,8 @@
 import re
 import shutil
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from bakehouse.layout import ROOT
@@ -11,6 +13,30 @@ FENCE = re.compile(r"```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WHOLE_FILE = re.compile(r"`([^`\n]+)`:\n\n$")
 ADDED = re.compile(r"Add to `([^`\n]+)`:\n\n$")
 BEFORE = re.compile(r"In `([^`\n]+)`, before `([^`\n]+)`:\n\n$")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the repository after the steps of a page."""
+
+    root: Path
+    touched: list[str]
+    environment: dict[str, str]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it."""
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def bakehouse(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run our command line on it."""
+        return self.run(sys.executable, "-m", "bakehouse", *arguments)
 
 
 def copy_repository(target: Path) -> None:
