@@ -6,6 +6,8 @@ Exit status: 0 nothing failed; 1 a check failed; 2 the command line is wrong.
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,12 +17,21 @@ from bakehouse.checks.registry import CHECKS, run, select
 from bakehouse.checks.result import GROUPS, Result, counts
 
 MODULES = (environment, versions, node, collectives, training, hygiene)
+FORMATS = ("json", "junit", "prometheus", "html")
 VERSION = "1"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the checks and write what was asked for."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    targets = [path for path in map(vars(options).get, FORMATS) if path]
+    if len(set(targets)) < len(targets):
+        parser.error("two formats cannot go to the same place")
+    if options.root and not os.path.isdir(options.root):
+        parser.error(f"there is no folder {options.root}")
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal that knows no arrows is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     if options.list:
         for each in CHECKS.values():
             print(f"{each.group:<12} {each.id:<24} {each.title}")
@@ -79,10 +90,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", help="run.json of a training run to judge")
     parser.add_argument("--identity", default=IDENTITY, help="the image's identity file")
     parser.add_argument("--root", default="", help="look at files below this folder")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one program")
-    for name in ("json", "junit", "prometheus", "html"):
+    parser.add_argument("--timeout", type=_seconds, default=60.0, help="seconds for one program")
+    for name in FORMATS:
         parser.add_argument(f"--{name}", metavar="FILE", help=f"write {name}; - is the output")
     return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError("give a number of seconds above zero")
+    return value
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def python_environment(host: Host) -> Outcome:
         VENV_PYTHON, "-c", "import platform; print(platform.python_version())"
     )
     return judged(
-        status == 0,
-        output.strip() or None,
+        status == 0 and re.match(r"\d+\.\d+\.\d+", output) is not None,
+        output.strip()[:80] or None,
         f"{VENV_PYTHON} runs",
         "role python",
-        reason=errors.strip()[-200:],
+        reason=errors.strip()[-200:] or "it does not say its version",
         remedy="bake the image with the role python",
     )
 

@@ -56,6 +56,20 @@ class Host:
         found = glob.glob(self.path(pattern), recursive=True)
         return sorted(name[len(self.root) :] for name in found)
 
+    def closed(self, pattern: str) -> list[str]:
+        """Folders on the way of a glob that this user may not look into, without the root."""
+        parts = pattern.strip("/").split("/")
+        found = []
+        for number, part in enumerate(parts):
+            wanted = os.X_OK | (os.R_OK if glob.has_magic(part) else 0)
+            above = self.matches("/" + "/".join(parts[:number]))
+            found += [
+                folder
+                for folder in above
+                if os.path.isdir(self.path(folder)) and not os.access(self.path(folder), wanted)
+            ]
+        return sorted(set(found))
+
     def run(self, *command: str, stdin: str = "") -> tuple[int, str, str]:
         """Status, output and errors of a program; 127 if there is no such program.
 
@@ -92,12 +106,30 @@ class Host:
         return content
 
     def torch(self) -> dict[str, Any]:
-        """Facts about torch, asked once; `error` where it cannot be imported."""
+        """Facts about torch, asked once; `error` where it cannot be imported.
+
+        Raises:
+            TimeoutError: The import did not end within the budget.
+            ValueError: What was answered is not facts about torch.
+        """
         if "torch" not in self._memory:
-            status, output, errors = self.run(VENV_PYTHON, "-c", _TORCH_FACTS)
+            try:
+                self._memory["torch"] = self._torch()
+            except (TimeoutError, ValueError) as error:
+                self._memory["torch"] = error
+        facts = self._memory["torch"]
+        if isinstance(facts, Exception):
+            raise facts
+        return dict(facts)
+
+    def _torch(self) -> dict[str, Any]:
+        status, output, errors = self.run(VENV_PYTHON, "-c", _TORCH_FACTS)
+        if status != 0:
             last = errors.strip().splitlines()[-1:] or [f"status {status}"]
-            self._memory["torch"] = json.loads(output) if status == 0 else {"error": last[0]}
-        facts: dict[str, Any] = self._memory["torch"]
+            return {"error": last[0]}
+        facts = json.loads((output.strip().splitlines() or [""])[-1])
+        if not isinstance(facts, dict) or "version" not in facts:
+            raise ValueError(f"{VENV_PYTHON} does not say which torch it has")
         return facts
 
     def is_container(self) -> bool:

@@ -45,6 +45,9 @@ def machine_id(host: Host) -> Outcome:
 
 def _absent(host: Host, name: str, patterns: tuple[str, ...]) -> Outcome:
     found = [path for pattern in patterns for path in host.matches(pattern)]
+    closed = sorted({folder for pattern in patterns for folder in host.closed(pattern)})
+    if closed and not found:
+        return Outcome("skip", reason=f"may not look into {', '.join(closed)}", suffix=name)
     outcome = judged(
         not found,
         ", ".join(found[:5]) or "nothing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 
@@ -16,15 +17,16 @@ LEAST_DISK_GIB = 2
 LEAST_SHM_MIB = 64
 LEAST_FILES = 1024
 SYSCTL_FILE = "/etc/sysctl.d/90-bakehouse.conf"
+_PROCESSORS = re.compile(r"\d[\d,-]*\s*$")
 OWN_NEED = "what a two-process training job of ours needs"
 
 
 @check("cpus", "node", "Processors are there")
 def cpus(host: Host) -> Outcome:
     """At least one processor that is online, and as many as the kernel says are present."""
-    present = host.read("/sys/devices/system/cpu/present")
-    online = host.read("/sys/devices/system/cpu/online")
-    if present is None or online is None:
+    present = host.read("/sys/devices/system/cpu/present") or ""
+    online = host.read("/sys/devices/system/cpu/online") or ""
+    if not _PROCESSORS.match(present) or not _PROCESSORS.match(online):
         return skipped("the kernel does not list its processors")
     return judged(
         present.strip() == online.strip(),

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from bakehouse.checks.result import STATUSES, Result, counts
 
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\b")
+_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)(?:\s|$)")
 
 
 def as_json(results: list[Result], identity: dict[str, Any] | None) -> str:
@@ -32,6 +32,7 @@ def as_table(results: list[Result]) -> str:
         detail = str(result.measured) if result.measured is not None else ""
         if result.status != "pass":
             detail = f"{detail} ({result.reason})" if detail else result.reason
+        detail = " ".join(detail.split())
         lines.append(f"{result.status:<5} {result.group:<12} {result.id:<36} {detail}")
         if result.status in ("fail", "warn") and result.remedy:
             lines.append(f"{'':<5} {'':<12} {'':<36} → {result.remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, Union
 
 from bakehouse.checks.host import Host
-from bakehouse.checks.result import GROUPS, Outcome, Result
+from bakehouse.checks.result import GROUPS, STATUSES, Outcome, Result, skipped
 
 Finding = Union[Outcome, "list[Outcome]"]
 Function = Callable[[Host], Finding]
@@ -17,6 +18,9 @@ CheckFunction = TypeVar("CheckFunction", bound=Function)
 
 GRACE_S = 5.0
 """Seconds beyond a program's own budget before a check itself counts as hung."""
+
+NOTHING = "there is nothing here that it could look at"
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,19 @@ def _run_one(each: Check, host: Host) -> list[Result]:
     found = box[0] if box else Outcome("fail", reason="timed out", remedy="see what it waits for")
     seconds = round(time.monotonic() - started, 3)
     outcomes = found if isinstance(found, list) else [found]
-    return [_result(each, outcome, seconds) for outcome in outcomes]
+    return [_result(each, outcome, seconds) for outcome in outcomes or [skipped(NOTHING)]]
 
 
 def _guarded(function: Function, host: Host, box: list[Any]) -> None:
     try:
-        box.append(function(host))
+        found = function(host)
+        for outcome in found if isinstance(found, list) else [found]:
+            if outcome.status not in STATUSES:
+                raise ValueError(f"{outcome.status!r} is no status")
+        box.append(found)
     except TimeoutError as error:
         box.append(Outcome("fail", reason=f"timed out: {error}", remedy="see what it waits for"))
-    except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, not a crash
+    except BaseException as error:  # noqa: BLE001 - a check that breaks is a finding, not a crash
         reason = f"the check could not understand what it found: {type(error).__name__}: {error}"
         box.append(Outcome("fail", reason=reason, remedy="look at the file or program it reads"))
 
@@ -95,10 +103,17 @@ def _result(each: Check, outcome: Outcome, seconds: float) -> Result:
         group=each.group,
         title=f"{each.title}: {outcome.suffix}" if outcome.suffix else each.title,
         status=outcome.status,
-        measured=outcome.measured,
-        expected=outcome.expected,
+        measured=_plain(outcome.measured),
+        expected=_plain(outcome.expected),
         source=outcome.source,
-        reason=outcome.reason,
+        reason=_plain(outcome.reason),
         remedy=outcome.remedy,
         seconds=seconds,
     )
+
+
+def _plain(value: Any) -> Any:
+    """Text that every file and terminal can hold: names of files may be no text at all."""
+    if not isinstance(value, str):
+        return value
+    return _CONTROL.sub("", value).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -110,7 +110,7 @@ def replay(host: Host) -> Outcome:
         return skipped("no step was done twice")
     worst = max(abs(first[step] - second[step]) for step in both)
     return judged(
-        worst == 0,
+        all(first[step] == second[step] for step in both),  # never so where one is not a number
         f"{len(both)} steps, largest difference {worst:g}",
         "no difference",
         "same state, same data, same arithmetic",
@@ -127,7 +127,12 @@ def throughput(host: Host) -> Outcome:
         return skipped(NO_RUN)
     rates = sorted(float(r["samples_per_s"]) for r in _records(run, "step"))
     median = rates[len(rates) // 2] if rates else 0.0
-    return judged(median > 0, f"{median:.0f} samples/s", "more than none", "run.json")
+    return judged(
+        all(map(math.isfinite, rates)) and median > 0,
+        f"{median:.0f} samples/s",
+        "more than none",
+        "run.json",
+    )
 
 
 @check("exit-statuses", "training", "Processes ended as they should")
