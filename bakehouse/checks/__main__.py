@@ -97,7 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError("give a number of seconds above zero")
     return value

@@ -62,7 +62,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[Server]:
 
     with ThreadingHTTPServer((host, 0), Handler) as http:
         server.address = f"{host}:{http.server_port}"
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+        threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         http.shutdown()
 

@@ -84,7 +84,11 @@ def findings(rule: Rule) -> Iterator[Finding]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_each_rule_can_hold_and_can_be_broken(rule: Rule) -> None:
-    found = {finding.status: finding for finding in findings(rule)}
+    found: dict[str, Finding] = {}
+    for finding in findings(rule):
+        found[finding.status] = finding
+        if {"holds", "broken"} <= set(found):
+            break
     assert {"holds", "broken"} <= set(found)
     broken = found["broken"]
     assert any(name in broken.message for name in rule.require)
