@@ -1,0 +1,129 @@
+"""bootstrap/setup.sh says exactly what it lacks, and does nothing where nothing is lacking."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bakehouse.layout import ROOT
+
+NEEDS_SOMETHING = 3
+STUBS = {
+    "id": 'case "$1" in -u) echo "${STUB_UID:-0}" ;; -un) echo somebody ;; esac',
+    "dpkg-query": 'if [ "$3" = "${STUB_MISSING:-}" ]; then exit 1; fi; printf installed',
+    "docker": '[ "${STUB_ENGINE:-yes}" = yes ] && echo 20.10',
+    "dockerd": 'echo "dockerd must not start in a test" >&2; exit 1',
+    "apt-get": 'echo "apt-get $*" >>"$STUB_LOG"',
+    "grep": 'case "$*" in *dockerd*) exit "${STUB_RUNNING:-1}" ;; esac; exec /usr/bin/grep "$@"',
+    "systemctl": 'echo "systemctl $*" >>"$STUB_LOG"',
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A checkout on a machine whose programs are stand-ins."""
+
+    root: Path
+    programs: Path
+    log: Path
+
+    def setup(self, **told: str) -> subprocess.CompletedProcess[str]:
+        """Run the script."""
+        environment = {
+            **{name: text for name, text in os.environ.items() if name != "DOCKER_HOST"},
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "STUB_LOG": str(self.log),
+            **told,
+        }
+        command = ["/bin/bash", str(self.root / "bootstrap" / "setup.sh"), "run"]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def calls(self) -> list[str]:
+        """What was called that changes a machine."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine on which the virtual environment and the collections are there."""
+    root, programs = tmp_path / "checkout", tmp_path / "programs"
+    shutil.copytree(ROOT / "bootstrap", root / "bootstrap")
+    shutil.copytree(ROOT / "requirements", root / "requirements")
+    shutil.copy(ROOT / "pyproject.toml", root)
+    programs.mkdir()
+    for name, script in STUBS.items():
+        (programs / name).write_text(f"#!/bin/bash\n{script}\n")
+        (programs / name).chmod(0o755)
+    environment = root / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    (environment / "bakehouse").write_text("#!/bin/sh\n")
+    (environment / "bakehouse").chmod(0o755)
+    texts = [root / "requirements" / "runtime.txt", root / "pyproject.toml"]
+    content = b"".join(path.read_bytes() for path in texts)
+    (root / ".venv" / ".stamp").write_text(hashlib.sha256(content).hexdigest())
+    collections = root / ".bakehouse" / "collections"
+    collections.mkdir(parents=True)
+    lock = (root / "requirements" / "collections.txt").read_bytes()
+    (collections / ".stamp").write_text(hashlib.sha256(lock).hexdigest())
+    return Machine(root=root, programs=programs, log=tmp_path / "calls.log")
+
+
+def test_where_nothing_is_lacking_nothing_is_done(machine: Machine) -> None:
+    done = machine.setup()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "setup: ready\n"
+    assert machine.calls() == []
+
+
+def test_root_installs_what_is_missing(machine: Machine) -> None:
+    done = machine.setup(STUB_MISSING="mmdebstrap")
+    assert done.returncode == 0, done.stderr
+    assert "[1/4] installing mmdebstrap" in done.stderr
+    assert [call.split()[:2] for call in machine.calls()] == [
+        ["apt-get", "update"],
+        ["apt-get", "install"],
+    ]
+    assert machine.calls()[-1].split()[-1] == "mmdebstrap"
+
+
+def test_a_user_is_told_what_root_must_install(machine: Machine) -> None:
+    done = machine.setup(STUB_UID="1000", STUB_MISSING="packer")
+    assert done.returncode == NEEDS_SOMETHING
+    assert "only root can install them: packer" in done.stderr
+    assert "apt-get install --no-install-recommends packer" in done.stderr
+    assert machine.calls() == []
+
+
+def test_a_user_without_an_engine_is_told_how_root_starts_one(machine: Machine) -> None:
+    done = machine.setup(STUB_UID="1000", STUB_ENGINE="no")
+    assert done.returncode == NEEDS_SOMETHING
+    assert "as root: " in done.stderr
+    assert ("systemctl start docker" in done.stderr) or ("usermod" in done.stderr)
+    assert machine.calls() == []
+
+
+def test_an_engine_elsewhere_that_does_not_answer_is_named(machine: Machine) -> None:
+    done = machine.setup(STUB_ENGINE="no", DOCKER_HOST="tcp://engine.example:2375")
+    assert done.returncode == NEEDS_SOMETHING
+    assert "no Docker engine answers at DOCKER_HOST=tcp://engine.example:2375" in done.stderr
+
+
+def test_beside_an_engine_that_hangs_no_second_one_is_started(machine: Machine) -> None:
+    done = machine.setup(STUB_ENGINE="no", STUB_RUNNING="0")
+    assert done.returncode == NEEDS_SOMETHING
+    assert "a second one would break it" in done.stderr
+    assert machine.calls() == []
+
+
+def test_a_changed_requirement_makes_the_environment_anew(machine: Machine) -> None:
+    (machine.root / "requirements" / "runtime.txt").write_text("nonsense==1 --hash=sha256:0\n")
+    done = machine.setup()
+    assert done.returncode != 0
+    assert "[2/4]" in done.stderr
+    assert (machine.root / ".venv" / ".stamp").read_text() != ""
