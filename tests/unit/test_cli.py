@@ -1,7 +1,9 @@
 """The command line's frame: help, exit statuses, errors without tracebacks."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +62,25 @@ def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("bakehouse build cpu-d", ["cpu-ddp"]),
+        ("bakehouse check nod", ["node"]),
+        ("bakehouse run cpu", ["cpu-ddp"]),
+        ("bakehouse stack show gpu", ["gpu-cuda13"]),
+        ("bakehouse stack bump cpu dock", ["docker_release"]),
+    ],
+)
+def test_a_shell_completes_what_there_is(words: str, completions: list[str]) -> None:
+    asked = {"_BAKEHOUSE_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "bakehouse")],
+        env={**os.environ, **asked, "COMP_CWORD": str(len(words.split()) - 1)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == completions
