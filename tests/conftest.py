@@ -89,7 +89,8 @@ def things() -> set[str]:
     names = {f"container {c.name}" for c in client.containers.list(all=True)}
     names |= {f"network {n.name}" for n in client.networks.list()}
     names |= {f"volume {v.name}" for v in client.volumes.list()}
-    tags = {tag for image in client.images.list() for tag in image.tags}
+    images = client.images.list()
+    tags = {tag for image in images for tag in (*image.tags, *image.attrs["RepoDigests"])}
     return names | {f"image {tag}" for tag in tags if not is_product(tag)}
 
 
@@ -97,4 +98,4 @@ def is_product(tag: str) -> bool:
     """Whether an image is one of images.yml, which later runs use again."""
     from bakehouse.images import load_images
 
-    return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}
+    return tag.partition("@")[0].rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}

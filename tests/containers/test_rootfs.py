@@ -25,12 +25,12 @@ def image(**fields: object) -> Image:
     return Image.model_validate({**entry, "name": f"test-{uuid4().hex[:10]}", **fields})
 
 
-def tarball(path: Path) -> str:
+def tarball(path: Path, text: str = "hello") -> str:
     """A root file system of one file."""
     with tarfile.open(path, "w") as archive:
         member = tarfile.TarInfo("etc/motd")
-        member.size = 5
-        archive.addfile(member, io.BytesIO(b"hello"))
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text.encode()))
     return "0" * 64
 
 
@@ -101,7 +101,8 @@ def test_it_is_pulled_by_digest_where_a_registry_answers(
     monkeypatch.setattr(
         rootfs, "_add_packages", lambda _image, base, _wanted: extended.append(base)
     )
-    tarball(tmp_path / "layer.tar")
+    # Content that the engine has not seen: what it has, it does not fetch again.
+    tarball(tmp_path / "layer.tar", uuid4().hex)
     reference = servers.publish(registry, "debian", (tmp_path / "layer.tar").read_bytes())
     made.append(reference)
     rootfs.ensure(image(reference=reference))
@@ -117,7 +118,8 @@ def test_an_altered_byte_from_the_registry_is_refused(
 ) -> None:
     """Nor is the image then bootstrapped, as if no registry had answered."""
     used = stand_in_for_bootstrap(monkeypatch)
-    tarball(tmp_path / "layer.tar")
+    # Content that the engine has not seen: what it has, it does not fetch again.
+    tarball(tmp_path / "layer.tar", uuid4().hex)
     reference = servers.publish(registry, "debian", (tmp_path / "layer.tar").read_bytes())
     registry.flip(max((path for path in registry.files if altered in path), key=len))
     wanted = image(reference=reference)
