@@ -98,4 +98,4 @@ def is_product(tag: str) -> bool:
     """Whether an image is one of images.yml, which later runs use again."""
     from bakehouse.images import load_images
 
-    return tag.partition("@")[0].rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}
+    return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}
