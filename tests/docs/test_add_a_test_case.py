@@ -53,7 +53,7 @@ def test_the_linters_have_nothing_to_say(copy: Copy) -> None:
 
 @pytest.mark.docker
 def test_the_case_trains_through_the_loss_of_a_node(built: Copy) -> None:
-    options = ["--kill-node", "1", "--kill-after-step", "60", "--json"]
+    options = ["--kill-node", "1", "--kill-after-step", "65", "--json"]
     done = built.bakehouse("run", CASE, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout)
