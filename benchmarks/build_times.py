@@ -116,7 +116,11 @@ def write_bare_context(folder: Path) -> None:
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what builds need, so that a role can be changed without touching the checkout."""
+    """Clone the checkout with what is not committed yet, so that a role can be changed there.
+
+    With its history, since an image says which commit it is of.
+    """
+    subprocess.run(["git", "clone", "--quiet", str(layout.ROOT), str(target)], check=True)
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=layout.ROOT,
@@ -127,6 +131,7 @@ def copy_tree(target: Path) -> None:
     for name in filter(None, listing.split("\0")):
         if (layout.ROOT / name).is_symlink() or (layout.ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).unlink(missing_ok=True)
             shutil.copy2(layout.ROOT / name, target / name, follow_symlinks=False)
 
 
