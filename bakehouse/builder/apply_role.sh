@@ -15,6 +15,10 @@ export ANSIBLE_STRATEGY_PLUGINS=/media/ansible_mitogen/plugins/strategy ANSIBLE_
 export ANSIBLE_DEPRECATION_WARNINGS=false ANSIBLE_LOCALHOST_WARNING=false
 export ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ANSIBLE_NOCOLOR=true ANSIBLE_RETRY_FILES_ENABLED=false
 
+# A cache between the layers of a build; after an hour everything is asked anew.
+export ANSIBLE_CACHE_PLUGIN=jsonfile ANSIBLE_CACHE_PLUGIN_TIMEOUT=3600
+export ANSIBLE_CACHE_PLUGIN_CONNECTION=/tmp/bakehouse/facts
+
 # What the host knows about its network; each file is there only if the host has it.
 if [ -s "$host/apt.conf" ]; then export APT_CONFIG="$host/apt.conf"; fi
 if [ -s "$host/pip.conf" ]; then export PIP_CONFIG_FILE="$host/pip.conf"; fi

@@ -114,6 +114,8 @@ def _step(layer: Layer, content: str) -> str:
         "type=cache,target=/var/cache/apt,sharing=locked",
         # Lists that were fetched from another base's sources would look fresh, but lack packages.
         f"type=cache,id=bakehouse-lists-{content[:16]},target=/var/lib/apt/lists,sharing=locked",
+        # What the first layer finds out of the distribution, the others need not find out again.
+        f"type=cache,id=bakehouse-facts-{content[:16]},target=/tmp/bakehouse/facts",
         *[
             f"type=secret,id={name},target=/tmp/bakehouse/host/{name}"
             for name in ("apt.conf", "pip.conf", "ca.pem", "client.pem", "mirrors.json")
