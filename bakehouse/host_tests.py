@@ -39,17 +39,20 @@ def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: 
     Returns:
         Results in the group "host". That no test ran at all is a failure, too.
     """
-    files = [layout.HOST_TESTS / f"test_{role}.py" for role in roles]
-    present = [str(file) for file in files if file.is_file()]
+    files = {role: layout.HOST_TESTS / f"test_{role}.py" for role in roles}
+    present = [str(file) for file in files.values() if file.is_file()]
+    missing = [_not_there(role, file) for role, file in files.items() if not file.is_file()]
+    if not present:  # pytest without files would run every test of the repository
+        return Verdict(results=missing or [_nothing_ran("there is no role to judge")], facts={})
     with tempfile.TemporaryDirectory(prefix="bakehouse-host-tests-") as scratch:
         variables = Path(scratch, "stack.json")
         variables.write_text(json.dumps(stack.variables), encoding="utf-8")
         report = Path(scratch, "report.xml")
         output = _pytest(container, present, variables, report, target=target, booted=booted)
-        found = _read(report, container) if report.is_file() else Verdict(results=[], facts={})
+        found = _read(report, container)
     if not found.results:
-        return Verdict(results=[_nothing_ran(output)], facts={})
-    return found
+        return Verdict(results=[*missing, _nothing_ran(output)], facts={})
+    return Verdict(results=[*missing, *found.results], facts=found.facts)
 
 
 def _pytest(
@@ -82,8 +85,14 @@ def _pytest(
 
 
 def _read(report: Path, container: str) -> Verdict:
-    results, facts = [], {}
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it for us
+    """What pytest wrote; nothing, if it was ended before it wrote all of it."""
+    results: list[Result] = []
+    facts: dict[str, str] = {}
+    try:
+        cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 - pytest wrote it
+    except (OSError, ElementTree.ParseError):
+        cases = []
+    for case in cases:
         results.append(_result(case, container))
         if results[-1].status == "pass":
             for item in case.iter("property"):
@@ -100,13 +109,14 @@ def _result(case: ElementTree.Element, container: str) -> Result:
     for tag, meaning in (("failure", "fail"), ("error", "fail"), ("skipped", "skip")):
         element = case.find(tag)
         if element is not None:
-            status, reason = meaning, element.get("message", "").splitlines()[0][:300]
+            lines = (element.get("message") or element.text or "no reason given").splitlines()
+            status, reason = meaning, lines[0][:300]
     facts = {item.get("name", ""): item.get("value", "") for item in case.iter("property")}
     measured = ", ".join(f"{key} {value}" for key, value in facts.items()) or None
     return Result(
         id=f"{role}-{name}",
         group=GROUP,
-        title=f"{role}: {name.removeprefix('test_').replace('_', ' ')}",
+        title=f"{role}: {_words(name)}",
         status=status,
         measured=measured,
         expected="holds",
@@ -114,6 +124,27 @@ def _result(case: ElementTree.Element, container: str) -> Result:
         reason=reason,
         remedy=f"look at the role {role}" if status == "fail" else "",
         seconds=float(case.get("time", "0")),
+    )
+
+
+def _words(name: str) -> str:
+    """A test's name as words, and after a comma what it was asked of."""
+    claim, _, parameters = name.removeprefix("test_").partition("[")
+    return ", ".join(part for part in (claim.replace("_", " "), parameters.rstrip("]")) if part)
+
+
+def _not_there(role: str, file: Path) -> Result:
+    return Result(
+        id=f"{role}-has-host-tests",
+        group=GROUP,
+        title=f"{role}: has host tests",
+        status="fail",
+        measured=None,
+        expected="a file",
+        source=f"tests/host/{file.name}",
+        reason="nobody looked at what this role has done",
+        remedy=f"write {file.name}, see docs/add-a-role.md",
+        seconds=0.0,
     )
 
 

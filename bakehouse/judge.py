@@ -9,6 +9,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from docker.models.containers import Container
 from bakehouse import engine, host_tests, layout
 from bakehouse.builder.inputs import stack_of
 from bakehouse.checks import outputs
-from bakehouse.checks.result import Result
+from bakehouse.checks.result import GROUPS, Result
 from bakehouse.console import progress
 from bakehouse.errors import HostError, InputError
 from bakehouse.images import Image, get_image, lineage, roles_of
 from bakehouse.report import inventory, page, provenance, sbom
 from bakehouse.report.content import Report
 from bakehouse.stacks.stack import Stack
+from bakehouse.stacks.validation import suggestion
 
 CLEANUP = "image_cleanup"
 """Its tests look at an image that has never booted; all others at one that runs."""
@@ -61,16 +63,14 @@ def unchanged(name: str) -> dict[str, Any] | None:
     """The last report if nothing failed in it, and image, run and judge are still the same."""
     image = get_image(name)
     found = engine.image(f"{image.repository}:latest")
-    try:
-        last: dict[str, Any] = json.loads((layout.OUT / name / "report.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
+    last = _json(layout.OUT / name / "report.json")
     same = (
-        found is not None
+        last is not None
+        and found is not None
         and last.get("verdict") == "pass"
         and last.get("image_id") == found.id
         and last.get("judge") == judge_digest()
-        and last.get("run") == _run_of(image)
+        and last.get("run") == _run_of(image, str(found.id))
     )
     return last if same else None
 
@@ -108,8 +108,17 @@ def write(report: Report, stack: Stack) -> Path:
 
 
 def node_results(groups: list[str]) -> list[Result]:
-    """Results of the checks on this very machine."""
-    return _results(_own_checks([part for group in groups for part in ("--group", group)]))
+    """Results of the checks on this very machine.
+
+    Raises:
+        InputError: There is no such group.
+    """
+    for group in groups:
+        if group not in GROUPS:
+            raise InputError(
+                f"there is no group {group}", where=group, remedy=suggestion(group, GROUPS)
+            )
+    return _own_checks([part for group in groups for part in ("--group", group)])
 
 
 def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
@@ -130,9 +139,8 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
             others = [role for role in roles if role != CLEANUP]
             verdicts.append(_host_tests(container, others, stack, target, booted=True))
             results += _inside(container, [g for g in image.checks if g != "hygiene"])
-    run = _run_of(image)
     if "training" in image.checks:
-        results += _training(image)
+        results += _training(image, str(found.id))
     return Report(
         image=image.name,
         image_id=str(found.id),
@@ -146,7 +154,7 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         inventory=packages,
         build=_build(image),
         builds_below=[_build(i) for i in lineage(image.name)[:-1] if i.kind != "rootfs"],
-        run=run,
+        run=_run_of(image, str(found.id)),
     )
 
 
@@ -175,6 +183,8 @@ def _booted(image_id: str, *, keep: bool) -> Iterator[Container]:
 def _inside(container: Container, groups: list[str]) -> list[Result]:
     """The image's own checks, run in it; training is judged from the outside."""
     options = [part for g in groups if g != "training" for part in ("--group", g)]
+    if not options:  # without a group, all of them would run
+        return []
     status, text = _execute(container, ["/usr/local/bin/bakehouse-check", *options, "--json", "-"])
     if status not in {0, 1}:
         raise HostError(
@@ -182,29 +192,43 @@ def _inside(container: Container, groups: list[str]) -> list[Result]:
             where=str(container.name),
             remedy="bake the image with the role node_checks",
         )
-    return _results(text)
+    return _results(text, str(container.name))
 
 
-def _training(image: Image) -> list[Result]:
-    record = layout.OUT / image.name / "run" / "run.json"
-    run = ["--run", str(record)] if record.is_file() else []
-    return _results(_own_checks(["--group", "training", *run]))
+def _training(image: Image, image_id: str) -> list[Result]:
+    """The run judged; a run of another image says nothing of this one."""
+    file = _run_file(image)
+    run = _json(file)
+    if run is None or run.get("image_id") == image_id:
+        return _own_checks(
+            ["--group", "training", *(["--run", str(file)] if file.exists() else [])]
+        )
+    reason = f"the last run was of another image: `bakehouse run {image.name}` runs this one"
+    return [replace(result, reason=reason) for result in _own_checks(["--group", "training"])]
 
 
-def _own_checks(options: list[str]) -> str:
+def _own_checks(options: list[str]) -> list[Result]:
     command = [sys.executable, "-m", "bakehouse.checks", *options, "--json", "-"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return _results(done.stdout or done.stderr, "bakehouse.checks")
 
 
-def _results(text: str) -> list[Result]:
-    return [Result(**result) for result in json.loads(text)["results"]]
+def _results(text: str, where: str) -> list[Result]:
+    try:
+        return [Result(**result) for result in json.loads(text)["results"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostError(
+            f"these are not results of checks: {text.strip()[-300:] or 'nothing'}",
+            where=where,
+            remedy="the checks are of another version: build the image again",
+        ) from error
 
 
 def _execute(container: Container, command: list[str]) -> tuple[int, str]:
     """Status and output of a command in a container; its errors where it failed without output."""
     done = container.exec_run(command, demux=True)
     streams: Any = done.output
-    output, errors = ((stream or b"").decode() for stream in streams)
+    output, errors = ((stream or b"").decode(errors="replace") for stream in streams)
     return int(done.exit_code or 0), output or (errors if done.exit_code else "")
 
 
@@ -215,22 +239,33 @@ def _identity(container: Container) -> dict[str, Any] | None:
         return None
     with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
         member = archive.extractfile("image.json")
-        assert member is not None
-        content: dict[str, Any] = json.load(member)
-        return content
+        return _object(member.read()) if member else None
 
 
 def _build(image: Image) -> dict[str, Any]:
     return _json(layout.OUT / image.name / "layers.json") or {"image": image.name}
 
 
-def _run_of(image: Image) -> dict[str, Any] | None:
-    return _json(layout.OUT / image.name / "run" / "run.json") if image.kind == "case" else None
+def _run_file(image: Image) -> Path:
+    return layout.OUT / image.name / "run" / "run.json"
+
+
+def _run_of(image: Image, image_id: str) -> dict[str, Any] | None:
+    run = _json(_run_file(image)) if image.kind == "case" else None
+    return run if run is not None and run.get("image_id") == image_id else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _object(path.read_bytes())
+    except OSError:
         return None
-    return content
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    """A JSON object; None if it is none: what needs it says so."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -158,7 +158,9 @@ def _run(host: Host) -> dict[str, Any] | None:
     if host.run_path is None:
         return None
     with open(host.run_path, encoding="utf-8") as stream:
-        run: dict[str, Any] = json.load(stream)
+        run = json.load(stream)
+    if not isinstance(run, dict):
+        raise ValueError(f"{host.run_path} does not hold an object")
     return run
 
 

@@ -1,13 +1,13 @@
 """`bakehouse check`."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bakehouse.console import progress, results
-from bakehouse.errors import CheckError
+from bakehouse.errors import CheckError, InputError
 
 if TYPE_CHECKING:
     from bakehouse.checks.result import Result
@@ -30,6 +30,8 @@ Examples:
 Exit status: 0 nothing failed; 1 a check failed; 2 wrong input; 3 the image is not built.
 """
 ORDER = ("fail", "warn", "pass", "skip")
+SCENARIO_ONLY = "in the molecule scenario only"
+"""Tests skipped for this are about the scenario; on an image they would only fill the table."""
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 
 
@@ -57,6 +59,12 @@ def register(application: typer.Typer) -> None:
     ) -> None:
         from bakehouse.checks.result import Result
 
+        if group and image != "node":
+            raise InputError(
+                "an image is judged by the groups that images.yml gives it",
+                where="--group",
+                remedy="leave out --group, or judge this machine: bakehouse check node",
+            )
         if verify_provenance:
             _verify(image)
             return
@@ -100,6 +108,13 @@ def _verify(image: str) -> None:
     from bakehouse.report.provenance import verify
 
     folder = layout.OUT / get_image(image).name
+    for name in ("provenance.json", "provenance.pub"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{image} has no provenance yet",
+                where=str(folder / name),
+                remedy=f"bakehouse check {image}",
+            )
     content = verify(folder / "provenance.json", folder / "provenance.pub")
     results.print(f"{image}: signed, and {len(content['subject']) - 1} files are what was signed")
 
@@ -114,22 +129,35 @@ def _show(image: str, found: "list[Result]") -> None:
     table = Table(title=image, title_justify="left", box=None, pad_edge=False)
     for heading in ("", "group", "check", "measured"):
         table.add_column(heading, overflow="fold")
-    passed, skipped = Counter[str](), Counter[tuple[str, str]]()
+    passed, skipped = Counter[str](), defaultdict[tuple[str, str], list[str]](list)
     for result in sorted(found, key=lambda result: ORDER.index(result.status)):
         if result.status == "skip":
-            skipped[result.group, result.reason] += 1
+            skipped[result.group, result.reason].append(result.id)
         elif result.group == "host" and result.status == "pass":
             passed[result.source] += 1
         else:
             detail = "" if result.measured is None else str(result.measured)
             detail += f" ({result.reason})" if result.reason else ""
+            if result.status in {"fail", "warn"} and result.remedy:
+                detail += f"\n→ {result.remedy}"
             style = STYLES[result.status]
-            row = (result.group, escape(result.id), escape(detail))
+            row = (result.group, escape(result.id), escape(detail.strip()))
             table.add_row(f"[{style}]{result.status}[/]", *row)
     for source, number in passed.items():
-        table.add_row("[green]pass[/]", "host", source.rpartition("/")[2], f"{number} tests")
-    for (group, reason), number in skipped.items():
-        table.add_row("[dim]skip[/]", group, f"{number} checks", escape(reason))
+        table.add_row("[green]pass[/]", "host", source.rpartition("/")[2], _many(number, "host"))
+    apart = 0
+    for (group, reason), names in skipped.items():
+        if SCENARIO_ONLY in reason:
+            apart += len(names)
+            continue
+        what = escape(names[0]) if len(names) == 1 else _many(len(names), group)
+        table.add_row("[dim]skip[/]", group, what, escape(reason))
     results.print(table)
     total = counts(found)
-    results.print(", ".join(f"{total[status]} {status}" for status in STATUSES))
+    note = f" ({apart} of them are about molecule's scenarios)" if apart else ""
+    results.print(", ".join(f"{total[status]} {status}" for status in STATUSES) + note)
+
+
+def _many(number: int, group: str) -> str:
+    noun = "test" if group == "host" else "check"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

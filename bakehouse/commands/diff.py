@@ -12,7 +12,8 @@ from bakehouse.errors import InputError
 HELP = """
 Say what differs between two images: components, packages, layers, size, checks.
 
-Each side is an image that was checked, or a folder or report.json of an earlier check.
+Each side is an image that was checked, or a folder or report.json of an earlier check. A dash
+means that this side has no such thing.
 
 Examples:
 
@@ -47,33 +48,37 @@ def register(application: typer.Typer) -> None:
 def _report(side: str) -> dict[str, Any]:
     from bakehouse import layout
     from bakehouse.images import load_images
+    from bakehouse.report import content
+    from bakehouse.stacks.validation import suggestion
 
-    path = Path(side)
-    if side in load_images():
-        path = layout.OUT / side
+    images = {name for name, image in load_images().items() if image.kind != "rootfs"}
+    path = layout.OUT / side if side in images else Path(side)
     if path.is_dir():
         path /= "report.json"
     if not path.is_file():
         raise InputError(
-            f"there is no report of {side}", where=str(path), remedy=f"bakehouse check {side}"
+            f"there is no report of {side}",
+            where=str(path),
+            remedy=f"bakehouse check {side}" if side in images else suggestion(side, images),
         )
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        content["packages"], content["results"]
-    except (ValueError, KeyError, TypeError) as error:
+        return content.read(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise InputError(
-            "this is not a report", where=str(path), remedy="give report.json of `bakehouse check`"
+            f"this is not a report: {error}",
+            where=str(path),
+            remedy="give report.json of `bakehouse check`",
         ) from error
-    return content
 
 
 def _show(before: str, after: str, found: dict[str, Any]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     for part, changes in found.items():
         table = Table(title=part, title_justify="left", box=None, pad_edge=False)
         for heading in ("", before, after):
-            table.add_column(heading, overflow="fold")
+            table.add_column(escape(heading), overflow="fold")
         for name, (old, new) in changes.items():
-            table.add_row(name, old or "–", new or "–")
+            table.add_row(*(escape(text or "–") for text in (name, old, new)))
         results.print(table)

@@ -1,10 +1,28 @@
 """The content of a report, from which JSON, HTML and JUnit XML are rendered."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bakehouse.checks.result import Result, counts
 from bakehouse.report.inventory import Inventory
+
+SCHEMA = 1
+_SHAPE: dict[str, type | tuple[type, ...]] = {
+    "image": str,
+    "image_id": str,
+    "size_bytes": int,
+    "made": str,
+    "judge": str,
+    "identity": (dict, type(None)),
+    "stack_versions": dict,
+    "results": list,
+    "facts": dict,
+    "packages": dict,
+    "build": dict,
+    "builds_below": list,
+    "run": (dict, type(None)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +67,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """`fail` if anything failed, else `pass`; what was skipped is not part of it."""
-        return "fail" if self.counts["fail"] else "pass"
+        """`fail` if anything failed or nothing was looked at, else `pass`."""
+        return _verdict(self.counts)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -60,4 +78,30 @@ class Report:
             kind: {p["name"]: p["version"] for p in packages if p["kind"] == kind}
             for kind in sorted({p["kind"] for p in packages})
         }
-        return {"schema": 1, "verdict": self.verdict, "counts": self.counts, **content}
+        return {"schema": SCHEMA, "verdict": self.verdict, "counts": self.counts, **content}
+
+
+def read(text: str) -> dict[str, Any]:
+    """The content of a report.json.
+
+    Raises:
+        ValueError: It is not one, or its verdict and counts are not those of its results.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise ValueError(f"no report of schema {SCHEMA}")
+    for key, kind in _SHAPE.items():
+        if not isinstance(content.get(key, ...), kind):
+            raise ValueError(f"{key} is missing, or of another kind")
+    try:
+        found = counts([Result(**result) for result in content["results"]])
+    except TypeError as error:
+        raise ValueError(f"a result is not one: {error}") from error
+    if content.get("counts") != found or content.get("verdict") != _verdict(found):
+        raise ValueError("verdict and counts are not those of its results")
+    return content
+
+
+def _verdict(found: dict[str, int]) -> str:
+    looked_at = found["pass"] + found["warn"]
+    return "pass" if looked_at and not found["fail"] else "fail"

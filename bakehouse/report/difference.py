@@ -14,7 +14,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[
         "components": (_components(before), _components(after)),
         "stack": (before["stack_versions"], after["stack_versions"]),
         "layers": (_layers(before), _layers(after)),
-        "size": ({"bytes": str(before["size_bytes"])}, {"bytes": str(after["size_bytes"])}),
+        "size": ({"MB": _megabytes(before)}, {"MB": _megabytes(after)}),
         "checks": (_checks(before), _checks(after)),
     }
     for kind in sorted({*before["packages"], *after["packages"]}):
@@ -35,11 +35,21 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> dict[str, Change]
 
 
 def _components(report: dict[str, Any]) -> dict[str, str]:
-    return {c["component"]: c["version"] for c in (report["identity"] or {}).get("components", [])}
+    components = (report["identity"] or {}).get("components", [])
+    return {c["component"]: c["version"] for c in components if {"component", "version"} <= set(c)}
 
 
 def _layers(report: dict[str, Any]) -> dict[str, str]:
-    return {layer["name"]: layer["key"][:12] for layer in report["build"].get("layers", [])}
+    """Keys of all layers, those of the images below too: the same key is the same layer."""
+    return {
+        layer["name"]: layer["key"][:12]
+        for build in (*report.get("builds_below", []), report["build"])
+        for layer in build.get("layers", [])
+    }
+
+
+def _megabytes(report: dict[str, Any]) -> str:
+    return f"{report['size_bytes'] / 1e6:.1f}"
 
 
 def _checks(report: dict[str, Any]) -> dict[str, str]:

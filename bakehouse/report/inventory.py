@@ -10,7 +10,8 @@ from bakehouse.errors import HostError
 PYTHON_LISTING = (
     "import json;from importlib import metadata as m;"
     "print(json.dumps(sorted({(d.metadata['Name'],d.version,"
-    "(d.metadata.get('License-Expression') or '')) for d in m.distributions()})))"
+    "(d.metadata.get('License-Expression') or ''))"
+    " for d in m.distributions() if d.metadata['Name'] and d.version})))"
 )
 _QUERY = r"""
 . /etc/os-release; echo "$ID $VERSION_ID $(uname -m)"
@@ -20,6 +21,10 @@ else
   rpm -qa --qf '%{NAME}\t%{EPOCHNUM}:%{VERSION}-%{RELEASE}\t%{ARCH}\tinstalled\n'
 fi
 """
+
+VENV_PYTHON = "/opt/venv/bin/python"
+NO_SUCH_PROGRAM = (126, 127)
+"""Statuses with which an engine says that it could not start a program."""
 
 Exec = Callable[[list[str]], tuple[int, str]]
 
@@ -62,16 +67,20 @@ def take(execute: Exec, identity: dict[str, Any] | None) -> Inventory:
         HostError: Its package database cannot be read.
     """
     status, output = execute(["sh", "-c", _QUERY])
-    if status != 0:
-        raise HostError(f"the package database cannot be read: {output.strip()[-200:]}")
-    first, *rows = output.strip().splitlines()
-    distribution, release, architecture = first.split()
-    kind = "deb" if distribution in {"debian", "ubuntu"} else "rpm"
-    packages = [
-        Package(kind=kind, name=name, version=version, architecture=arch)
-        for name, version, arch, state in (row.split("\t") for row in rows)
-        if state == "installed"
-    ]
+    try:
+        first, *rows = output.strip().splitlines() if status == 0 else []
+        distribution, release, architecture = first.split()
+        kind = "deb" if distribution in {"debian", "ubuntu"} else "rpm"
+        packages = [
+            Package(kind=kind, name=name, version=version, architecture=arch)
+            for name, version, arch, state in (row.split("\t") for row in rows)
+            if state == "installed"
+        ]
+    except ValueError as error:
+        raise HostError(
+            f"the package database cannot be read: {output.strip()[-200:]}",
+            remedy="look at it with `bakehouse check --keep`",
+        ) from error
     packages += _python(execute) + _unmanaged(identity)
     return Inventory(
         distribution=distribution,
@@ -82,13 +91,18 @@ def take(execute: Exec, identity: dict[str, Any] | None) -> Inventory:
 
 
 def _python(execute: Exec) -> list[Package]:
-    status, output = execute(["/opt/venv/bin/python", "-c", PYTHON_LISTING])
-    if status != 0:
+    status, output = execute([VENV_PYTHON, "-c", PYTHON_LISTING])
+    if status in NO_SUCH_PROGRAM:
         return []
-    return [
-        Package(kind="pypi", name=name, version=version, licence=licence)
-        for name, version, licence in json.loads(output)
-    ]
+    try:
+        found: Any = json.loads(output) if status == 0 else None
+        return [Package(kind="pypi", name=n, version=v, licence=x) for n, v, x in found]
+    except (ValueError, TypeError) as error:  # an SBOM without them would look complete
+        raise HostError(
+            f"the Python packages cannot be listed: {output.strip()[-200:]}",
+            where=VENV_PYTHON,
+            remedy="bake the image again",
+        ) from error
 
 
 def _unmanaged(identity: dict[str, Any] | None) -> list[Package]:
