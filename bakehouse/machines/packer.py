@@ -127,7 +127,6 @@ def _environment() -> dict[str, str]:
         "ANSIBLE_STRATEGY_PLUGINS": str(strategies),
         "ANSIBLE_COLLECTIONS_PATH": str(layout.STATE / "collections"),
         "ANSIBLE_DEPRECATION_WARNINGS": "false",
-        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
         "CHECKPOINT_DISABLE": "1",
     }
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from tiny_tree import Tree, forget_builds_of
+from tiny_tree import TAKING_TWO_SECONDS, Tree, forget_builds_of
 
 from bakehouse import engine
 
@@ -142,3 +142,11 @@ def test_the_record_has_times_tasks_and_sizes(built_tree: Tree) -> None:
     assert last["bytes"] > 0
     assert last["tasks"][-1]["name"] == "Leave a stamp"
     assert result["build"] == result["key"][:12]
+
+
+def test_each_task_has_its_own_time(built_tree: Tree) -> None:
+    built_tree.role("last", TAKING_TWO_SECONDS)
+    layers = {layer["name"]: layer for layer in built_tree.build("--json").results[-1]["layers"]}
+    seconds = {task["name"]: task["seconds"] for task in layers["last"]["tasks"]}
+    assert 2 <= seconds["Take two seconds"] < 4
+    assert seconds["Take none"] < 2

@@ -5,7 +5,7 @@ import signal
 
 import layer_scan
 import pytest
-from tiny_tree import MACHINE_BASE, Tree, interrupt, processes, wait_for
+from tiny_tree import MACHINE_BASE, TAKING_TWO_SECONDS, Tree, interrupt, processes, wait_for
 
 from bakehouse import engine
 from bakehouse.builder import build_image
@@ -148,3 +148,11 @@ def test_a_stopped_bake_leaves_neither_container_nor_name(
 def test_nothing_of_the_bake_is_in_the_real_machine_image() -> None:
     build_image("cpu-machine")
     assert layer_scan.findings("bakehouse/cpu-machine:latest", BASE) == []
+
+
+def test_each_task_has_its_own_time(tree: Tree) -> None:
+    tree.role("last", TAKING_TWO_SECONDS)
+    layers = {layer["name"]: layer for layer in tree.build("--json").results[-1]["layers"]}
+    seconds = {task["name"]: task["seconds"] for task in layers["last"]["tasks"]}
+    assert 2 <= seconds["Take two seconds"] < 4
+    assert seconds["Take none"] < 2

@@ -42,6 +42,17 @@ STAMP = """\
 """
 
 
+TAKING_TWO_SECONDS = """\
+- name: Take two seconds
+  ansible.builtin.command: sleep 2
+  changed_when: true
+
+- name: Take none
+  ansible.builtin.command: "true"
+  changed_when: true
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finished:
     """A command that has ended."""
