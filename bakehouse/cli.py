@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 import typer
+from rich.text import Text
 
 from bakehouse.console import progress
 from bakehouse.errors import BakehouseError
@@ -31,14 +32,10 @@ def main() -> None:
     try:
         application()
     except BakehouseError as error:
-        progress.print(f"[bold red]error:[/bold red] {_escaped(str(error))}")
+        progress.print(Text.assemble(("error:", "bold red"), f" {error}"))
         if os.environ.get("BAKEHOUSE_TRACEBACK"):
             raise
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         progress.print("[bold red]interrupted[/bold red]")
         sys.exit(130)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

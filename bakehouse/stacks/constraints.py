@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from pydantic import Field, field_validator
 
 from bakehouse import layout
@@ -147,11 +148,11 @@ def refuse_broken(stack: Stack, *, allow: bool = False) -> None:
 
 def normalised(text: str) -> Version | None:
     """A version text as PEP 440: "v2.32.3-1" is 2.32.3.post1, "1.7.4-aws" is 1.7.4."""
-    try:
-        return Version(text.removesuffix("-aws"))
-    except InvalidVersion:
-        match = _LEADING_RELEASE.match(text)
-        return Version(match[1]) if match else None
+    leading = _LEADING_RELEASE.match(text)
+    for candidate in (text.removesuffix("-aws"), leading[1] if leading else ""):
+        with suppress(ValueError):  # no version, or a number of thousands of digits
+            return Version(candidate)
+    return None
 
 
 def _refuse_unusable(subject: str, wanted: Wanted) -> None:
@@ -230,7 +231,9 @@ def _holds(name: str, wanted: Wanted, facts: Mapping[str, str]) -> bool:
     if name in _TEXTS:
         return present == text
     version = normalised(present)
-    return version is not None and SpecifierSet(text).contains(version, prereleases=True)
+    with suppress(ValueError):  # a version that is referred to cannot be compared
+        return version is not None and SpecifierSet(text).contains(version, prereleases=True)
+    return False
 
 
 def _resolved(value: str, facts: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ LARGEST_DOCUMENT_BYTES = 1 << 20
 
 Keys = tuple[str | int, ...]
 
-_CACHE_FORMAT = "2"
+_CACHE_FORMAT = "3"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,14 +181,18 @@ class _Transfer:
             headers["Range"] = f"bytes={size}-"
             if self.validator:
                 headers["If-Range"] = self.validator
-        request = urllib.request.Request(self.address, headers=headers)  # noqa: S310  http or file
         try:
+            request = urllib.request.Request(self.address, headers=headers)  # noqa: S310  http or file
             with urllib.request.urlopen(request, timeout=self.policy.timeout_s) as answer:  # noqa: S310
                 self.receive(answer, size)
         except urllib.error.HTTPError as error:
             self.judge(error)
         except urllib.error.URLError as error:
             _judge_reason(error.reason, self.address)
+        except (ValueError, http.client.InvalidURL) as error:
+            raise DownloadError(
+                f"this is no address: {error}", where=self.address, remedy=REMEDY
+            ) from error
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             raise _CutOffError(f"{type(error).__name__}: {error}") from error
 
@@ -197,8 +201,8 @@ class _Transfer:
         self.validator = answer.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
         resumes = f"bytes {size}-" in answer.headers.get("Content-Range", "")
         begun = size if resumes else 0
-        length = answer.headers.get("Content-Length")
-        total = begun + int(length) if length else None
+        length = answer.headers.get("Content-Length", "")
+        total = begun + int(length) if length.isdecimal() else None
         received = begun
         with self.part.open("ab" if resumes else "wb") as file:
             while chunk := answer.read(CHUNK_BYTES):

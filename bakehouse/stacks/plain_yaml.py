@@ -21,6 +21,8 @@ from ruamel.yaml.events import (
 DEEPEST = 40
 """Levels of nesting. The parser's time grows with the square of them."""
 
+LONGEST_NUMBER = 100
+
 Keys = tuple[str | int, ...]
 
 _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
@@ -28,18 +30,21 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
     (re.compile(r"true|True|TRUE"), lambda _: True),
     (re.compile(r"false|False|FALSE"), lambda _: False),
     (re.compile(r"[-+]?(0|[1-9][0-9]*)"), int),
-    (re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?"), float),
+    (re.compile(r"([-+]?[0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?"), float),
 )
 # Ansible reads YAML 1.1, most other programs 1.2. Of these texts they make different things.
+# No two repetitions side by side take the same character, lest a long text take for ever.
 _AMBIGUOUS = re.compile(
     r"""yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF|=|<<
     | [-+]?0[0-9_]+ | [-+]?0[box][0-9a-fA-F_]+
-    | [-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?
+    | [-+]?[0-9]+_[0-9_]*
     | [-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?
-    | [-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+
+    | [-+]?([0-9]+|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?
     | [-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)""",
     re.VERBOSE,
 )
+# A comment in which one of them hides is a record to other programs.
+_ODD_END = re.compile(r"[\x85\u2028\u2029]|\r(?!\n)")
 
 
 class PlainYamlError(Exception):
@@ -101,6 +106,13 @@ def parse(text: str) -> Parsed:
         PlainYamlError: It is not YAML, or has aliases, tags, duplicated keys, a second document,
             too many levels, or a value that Ansible and other programs read differently.
     """
+    odd = _ODD_END.search(text)
+    if odd is not None:
+        raise PlainYamlError(
+            text.count("\n", 0, odd.start()) + 1,
+            f"the character U+{ord(odd[0]):04X} ends a line for some readers of YAML only",
+            "end lines with a newline",
+        )
     try:
         return _Reader(iter(YAML(typ="rt").parse(text))).document()
     except MarkedYAMLError as error:
@@ -210,6 +222,13 @@ def _scalar(event: ScalarEvent, path: Keys) -> Any:
         return text
     for pattern, meaning in _MEANINGS:
         if pattern.fullmatch(text):
+            if len(text) > LONGEST_NUMBER:
+                raise PlainYamlError(
+                    _line(event),
+                    f"a number of more than {LONGEST_NUMBER} characters",
+                    "write it in quotes if it is a text",
+                    _dotted(path),
+                )
             return meaning(text)
     if _AMBIGUOUS.fullmatch(text):
         raise PlainYamlError(

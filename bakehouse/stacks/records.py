@@ -4,10 +4,11 @@ Where an artefact differs by architecture or platform, its record has one more l
 """
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from bakehouse.stacks.validation import Model
 
@@ -23,9 +24,11 @@ Family = Literal["debian", "redhat"]
 Platform = Annotated[str, Field(pattern=r"^[a-z]+[0-9.]*-(x86_64|aarch64)$")]
 Component = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*_release$")]
 
-_SOME_KEY: dict[str, Any] = {
-    "anyOf": [{"required": ["key_sha256"]}, {"required": ["key_fingerprint"]}]
+_REPOSITORY_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"required": ["key_sha256"]}, {"required": ["key_fingerprint"]}],
+    "dependentRequired": {"suite": ["components"], "components": ["suite"]},
 }
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NO_KEY = "a repository needs `key_sha256` or `key_fingerprint`: no package is used unverified"
 
 
@@ -35,6 +38,13 @@ class Pin(Model):
     reason: Prose
     link: Url
     review_by: datetime.date = Field(strict=False)
+
+    @field_validator("review_by", mode="before")
+    @classmethod
+    def _written_as_a_date(cls, value: Any) -> Any:
+        if not isinstance(value, datetime.date) and not _DATE.fullmatch(str(value)):
+            raise ValueError("this must be a date such as 2027-01-31")
+        return value
 
 
 class _Record(Model):
@@ -73,7 +83,7 @@ class ArchivesRecord(_Record):
 class Repository(Model):
     """A signed package repository and the key that signs it."""
 
-    model_config = ConfigDict(json_schema_extra=_SOME_KEY)
+    model_config = ConfigDict(json_schema_extra=_REPOSITORY_SCHEMA)
 
     repository: Url
     key_url: Url
@@ -99,7 +109,7 @@ class Repository(Model):
 class RepositoryRecord(_Record, Repository):
     """A package from a vendor's repository, verified by the repository's signature."""
 
-    model_config = ConfigDict(json_schema_extra=_SOME_KEY)
+    model_config = ConfigDict(json_schema_extra=_REPOSITORY_SCHEMA)
 
     def repositories(self) -> dict[str, Repository]:
         """The repository by platform; the key is empty, since one serves all."""

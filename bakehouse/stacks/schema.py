@@ -42,8 +42,9 @@ def rendered() -> dict[str, str]:
     return texts
 
 
-def outdated(folder: Path = SCHEMAS) -> list[Path]:
+def outdated(folder: Path | None = None) -> list[Path]:
     """Schema files that are missing or differ from what the models say now."""
+    folder = folder or SCHEMAS
     return [
         folder / name
         for name, text in rendered().items()
@@ -51,8 +52,9 @@ def outdated(folder: Path = SCHEMAS) -> list[Path]:
     ]
 
 
-def write(folder: Path = SCHEMAS) -> list[Path]:
+def write(folder: Path | None = None) -> list[Path]:
     """Write the schemas that are out of date; returns their files."""
+    folder = folder or SCHEMAS
     stale, texts = outdated(folder), rendered()
     folder.mkdir(exist_ok=True)
     for path in stale:

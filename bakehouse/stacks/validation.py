@@ -101,6 +101,8 @@ def _described(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
+    if value is None:
+        return "nothing"
     return {bool: "true or false", int: "a number", float: "a number"}.get(type(value), "a text")
 
 

@@ -84,3 +84,14 @@ def test_a_shell_completes_what_there_is(words: str, completions: list[str]) -> 
         check=False,
     )
     assert done.stdout.split() == completions
+
+
+@pytest.mark.parametrize("name", [r"x\[/red]", "[/]", "[bold]", "\\", "x\\"])
+def test_a_name_that_looks_like_markup_is_only_a_name(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bakehouse", "stack", "show", name])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert f"there is no stack {name}" in capsys.readouterr().err

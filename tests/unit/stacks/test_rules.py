@@ -70,7 +70,9 @@ def candidates(name: str, wanted: list[Wanted]) -> list[str]:
             for bound in SpecifierSet(text):
                 version = bound.version.removesuffix(".*")
                 versions |= {version, f"{version}.1", f"{version}.0.1"}
-    return sorted(versions)
+    # Those that everything asks for come first, so that few combinations have to be tried.
+    asked = [SpecifierSet(text) for text in wanted if isinstance(text, str) and "{" not in text]
+    return sorted(versions, key=lambda version: (not all(version in s for s in asked), version))
 
 
 def findings(rule: Rule) -> Iterator[Finding]:

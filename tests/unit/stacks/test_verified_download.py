@@ -1,12 +1,6 @@
 """The download module of the role fetch, against a server on this machine that behaves badly."""
 
-import base64
 import hashlib
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,37 +11,8 @@ from typing import Any
 
 import pytest
 
-from bakehouse.layout import ROLES
-
-LIBRARY = ROLES / "fetch" / "library"
 CONTENT = bytes(range(256)) * 1024
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-# Two keys that gpg made for this test.
-KEY = """\
------BEGIN PGP PUBLIC KEY BLOCK-----
-
-mDMEawTkURYJKwYBBAHaRw8BAQdAj1Qx2hU2DZqBLzA9bs/QIkExhDD//q6+g7Bu
-qWfBVMS0DnZlbmRvci5leGFtcGxliJAEExYIADgWIQRI4LLi4RZwKcpuQ6VWd2VH
-nZwF+QUCawTkUQIbAwULCQgHAgYVCgkICwIEFgIDAQIeAQIXgAAKCRBWd2VHnZwF
-+aPaAP4oEd0tovR9fdppiTmU/fOGbzM5BqNKlW+Q2R4Y9mo3CgEA4ZsFPEpa0Q/w
-GaV/4agNPU6fYDrKXYFp/myRJMdpSgU=
-=LRMS
------END PGP PUBLIC KEY BLOCK-----
-"""
-FINGERPRINT = "48E0B2E2E1167029CA6E43A5567765479D9C05F9"
-OTHER_KEY = """\
------BEGIN PGP PUBLIC KEY BLOCK-----
-
-mDMEawTkURYJKwYBBAHaRw8BAQdAmiLenxtaqRIpB5ZbZ56klcn1WYkVfSbm3CuQ
-fBg9fAm0EHN0cmFuZ2VyLmV4YW1wbGWIkAQTFggAOBYhBN7gUyaXmOdqU7MwY0wC
-Yh+ZNCEOBQJrBORRAhsDBQsJCAcCBhUKCQgLAgQWAgMBAh4BAheAAAoJEEwCYh+Z
-NCEONYgBALuHnNt+wg4TrOvrWhzaFimfh1Z1cd4E4mukMOyhdIXjAP93Ti3YV0Zn
-PptDXCN/F+SoYhBpJvbReXzBOFMJ+HxjBA==
-=sybv
------END PGP PUBLIC KEY BLOCK-----
-"""
-OTHER_FINGERPRINT = "DEE053269798E76A53B330634C02621F9934210E"
 
 
 @dataclass(kw_only=True)
@@ -126,21 +91,6 @@ def vendor() -> Iterator[Vendor]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-def imported(path: Path) -> ModuleType:
-    """A file of the role, imported as it stands: Ansible's plugins are in no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-@pytest.fixture(scope="session")
-def module() -> ModuleType:
-    return imported(LIBRARY / "verified_download.py")
 
 
 @pytest.fixture
@@ -298,104 +248,12 @@ def test_a_proxy_of_the_environment_is_used(
         ("https://other.example/tool", "https://other.example/tool"),
     ],
 )
-def test_the_longest_prefix_decides_the_mirror(url: str, expected: str) -> None:
+def test_the_longest_prefix_decides_the_mirror(
+    imported: Callable[[str], ModuleType], url: str, expected: str
+) -> None:
     mirrors = {
         "https://vendor.example/": "http://mirror/",
         "https://vendor.example/b/": "file:///mnt/",
     }
-    mirrored = imported(ROLES / "fetch" / "filter_plugins" / "mirrored.py").mirrored
+    mirrored = imported("filter_plugins/mirrored.py").mirrored
     assert mirrored(url, mirrors) == expected
-
-
-def binary(armoured: str) -> bytes:
-    lines = [line for line in armoured.splitlines() if line and line[0] not in "-="]
-    return base64.b64decode("".join(lines))
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (KEY.encode(), FINGERPRINT),
-        (KEY.replace("\n", "\r\n").encode(), FINGERPRINT),
-        (binary(KEY), FINGERPRINT),
-        ((KEY + OTHER_KEY).encode(), f"{FINGERPRINT}, {OTHER_FINGERPRINT}"),
-        (binary(KEY) + binary(OTHER_KEY), f"{FINGERPRINT}, {OTHER_FINGERPRINT}"),
-        (b"", ""),
-        (b"<html>Not found</html>", "of something that is not a key"),
-        (binary(KEY)[:-5], "of something that is not a key"),
-    ],
-    ids=["armour", "windows", "binary", "two blocks", "two keys", "empty", "page", "cut off"],
-)
-def test_a_key_is_known_by_its_fingerprint(
-    module: ModuleType, tmp_path: Path, content: bytes, expected: str
-) -> None:
-    (tmp_path / "key").write_bytes(content)
-    assert module.fingerprints(tmp_path / "key") == expected
-
-
-def test_a_file_with_a_second_key_is_refused(module: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "served").write_text(KEY + OTHER_KEY, encoding="utf-8")
-    with pytest.raises(module.DownloadError, match=OTHER_FINGERPRINT):
-        module.fetch(
-            url=(tmp_path / "served").as_uri(),
-            expected=FINGERPRINT,
-            dest=tmp_path / "key",
-            attempts=1,
-            backoff_s=0.0,
-            timeout_s=5.0,
-            identify=module.fingerprints,
-        )
-    assert names(tmp_path) == ["served"]
-
-
-def run_in_ansible(*options: str, **arguments: Any) -> dict[str, Any]:
-    """Run the module as Ansible does, and return its result."""
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible"),
-            "localhost",
-            "--one-line",
-            f"--module-path={LIBRARY}",
-            "--module-name=verified_download",
-            f"--args={json.dumps(arguments)}",
-            *options,
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"ANSIBLE_STDOUT_CALLBACK": "oneline", "NO_COLOR": "1"},
-        check=False,
-    )
-    result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
-    return result
-
-
-def test_ansible_downloads_once_and_then_changes_nothing(vendor: Vendor, tmp_path: Path) -> None:
-    vendor.answers = [whole]
-    given = {
-        "url": f"{vendor.url}/tool",
-        "sha256": SHA256.upper(),
-        "dest": str(tmp_path / "new" / "tool"),
-    }
-    assert run_in_ansible("--check", **given)["changed"] is True
-    assert names(tmp_path) == []
-    assert run_in_ansible(**given)["changed"] is True
-    assert run_in_ansible(**given)["changed"] is False
-    assert len(vendor.paths) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"url": "https://vendor.example/x", "sha256": "abc"}, "64 hexadecimal digits"),
-        ({"url": "https://vendor.example/x", "fingerprint": "abc"}, "40 hexadecimal digits"),
-        ({"url": "https://vendor.example/x"}, "one of the following is required"),
-        ({"url": "ftp://vendor.example/x", "sha256": SHA256}, "must begin with https"),
-        ({"url": "file:///does/not/exist", "sha256": SHA256}, "No such file"),
-    ],
-)
-def test_ansible_hears_what_is_wrong(
-    arguments: dict[str, str], message: str, tmp_path: Path
-) -> None:
-    result = run_in_ansible(**arguments, dest=str(tmp_path / "tool"))
-    assert message in result["msg"]
-    assert names(tmp_path) == []
