@@ -84,7 +84,7 @@ def bootstrap(image: Image, tarball: Path, *, variant: str = "minbase") -> str:
     if shutil.which("mmdebstrap") is None:
         raise HostError("mmdebstrap is not installed", remedy="run `make setup`")
     command = [
-        "mmdebstrap", "--quiet", f"--variant={variant}", "--mode=auto",
+        "mmdebstrap", f"--variant={variant}", "--mode=auto",
         f"--include={','.join(image.packages)}", str(image.suite), str(tarball),
         *sources(str(image.suite)),
     ]  # fmt: skip

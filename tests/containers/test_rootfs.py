@@ -149,6 +149,24 @@ def test_a_mirror_that_fails_leaves_no_image_and_no_file(
     assert not list((layout.STATE / "rootfs").iterdir())
 
 
+def test_a_package_of_the_mirror_with_one_flipped_byte_is_refused(
+    registry: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = registry
+    known = rootfs.sources(SUITE)
+    if not known:
+        pytest.skip(f"apt knows no mirror of {SUITE} here")
+    address = known[0].split()[1].rstrip("/")
+    mirror.upstream, mirror.spoilt = address.removesuffix("/debian"), ".deb"
+    monkeypatch.setenv(rootfs.MIRROR, f"http://{mirror.address}/debian")
+    wanted = image()
+    with pytest.raises(BuildError, match="Hash Sum mismatch"):
+        rootfs.ensure(wanted)
+    assert any(path.endswith(".deb") for path in mirror.asked)
+    assert engine.image(wanted.repository) is None
+    assert not list((layout.STATE / "rootfs").iterdir())
+
+
 @pytest.mark.parametrize("packages", [["base-files"], pytest.param(None, marks=pytest.mark.slow)])
 def test_two_bootstraps_give_one_digest(tmp_path: Path, packages: list[str] | None) -> None:
     """Everyday of a few packages, else of the real image."""

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ class Server:
     Attributes:
         cut_off: Paths whose content ends half-way although its length was promised.
         asked: Paths that were asked for.
+        upstream: Address from which everything else is passed on; empty for nothing.
+        spoilt: Ending of the paths in which one byte is altered on the way.
     """
 
     address: str = ""
@@ -24,6 +28,21 @@ class Server:
     types: dict[str, str] = field(default_factory=dict)
     cut_off: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    upstream: str = ""
+    spoilt: str = ""
+
+    def content(self, path: str) -> bytes | None:
+        """What is at a path; None for nothing."""
+        if path in self.files or not self.upstream:
+            return self.files.get(path)
+        try:
+            with urllib.request.urlopen(self.upstream + path, timeout=60) as answer:
+                self.files[path] = answer.read()
+        except urllib.error.HTTPError:
+            return None
+        if self.spoilt and path.endswith(self.spoilt):
+            self.flip(path)
+        return self.files[path]
 
     def flip(self, path: str) -> None:
         """Alter one byte in the middle of a file."""
@@ -40,7 +59,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.asked.append(self.path)
-            content = server.files.get(self.path)
+            content = server.content(self.path)
             if content is None:
                 self.send_error(404)
                 return
