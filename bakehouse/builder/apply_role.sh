@@ -37,7 +37,10 @@ fi
 cd /tmp
 # Only this process finds Ansible: in PYTHONPATH, programs that the role starts would find its
 # libraries too, and pip would take those that the image needs for installed.
-run='import runpy, sys; sys.path.insert(0, "/media"); runpy.run_module("ansible.cli.playbook", run_name="__main__", alter_sys=True)'
+# Mitogen keeps whatever a task starts off the first processor, which is half of a small machine.
+run='import runpy, sys; sys.path.insert(0, "/media")
+import ansible_mitogen.affinity; ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
+runpy.run_module("ansible.cli.playbook", run_name="__main__", alter_sys=True)'
 exec python3 -c "$run" \
     --inventory localhost, --connection local \
     --extra-vars ansible_python_interpreter=/usr/bin/python3 \

@@ -150,3 +150,27 @@ def test_each_task_has_its_own_time(built_tree: Tree) -> None:
     seconds = {task["name"]: task["seconds"] for task in layers["last"]["tasks"]}
     assert 2 <= seconds["Take two seconds"] < 4
     assert seconds["Take none"] < 2
+
+
+def test_what_a_role_starts_may_use_every_processor(built_tree: Tree) -> None:
+    counting = "import os; print(len(os.sched_getaffinity(0)), os.cpu_count())"
+    built_tree.role(
+        "last",
+        f"""\
+- name: Ask which processors may be used
+  ansible.builtin.command:
+    argv: [python3, -c, "{counting}"]
+  changed_when: false
+  register: last_seen
+
+- name: Leave the answer
+  ansible.builtin.copy:
+    content: "{{{{ last_seen.stdout }}}}"
+    dest: /opt/processors
+    mode: "0644"
+""",
+    )
+    finished = built_tree.build()
+    assert finished.status == 0, finished.stderr
+    usable, present = engine.output_of(built_tree.reference, ["cat", "/opt/processors"]).split()
+    assert usable == present
