@@ -154,5 +154,5 @@ def test_each_task_has_its_own_time(tree: Tree) -> None:
     tree.role("last", TAKING_TWO_SECONDS)
     layers = {layer["name"]: layer for layer in tree.build("--json").results[-1]["layers"]}
     seconds = {task["name"]: task["seconds"] for task in layers["last"]["tasks"]}
-    assert 2 <= seconds["Take two seconds"] < 4
-    assert seconds["Take none"] < 2
+    assert seconds["Take two seconds"] >= 2
+    assert seconds["Take none"] < seconds["Take two seconds"]
