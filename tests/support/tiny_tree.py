@@ -207,12 +207,19 @@ def make(root: Path, image: str, base: str = BASE) -> Tree:
 
 
 def forget_builds_of(command: str) -> None:
-    """Have BuildKit forget the results of commands that contain a text."""
-    for record in engine.connect().df()["BuildCache"]:
-        if command in record["Description"] and not record["InUse"]:
-            prune = ["builder", "prune", "--all", "--force", "--filter", f"id={record['ID']}"]
-            subprocess.run([engine.buildkit_client(), *prune], check=True, capture_output=True)
-    assert command not in engine.built_commands()
+    """Have BuildKit forget the results of commands that contain a text.
+
+    It lets go of a result a moment after the build that used it has ended.
+    """
+
+    def forgotten() -> bool:
+        for record in engine.connect().df()["BuildCache"]:
+            if command in record["Description"] and not record["InUse"]:
+                prune = ["builder", "prune", "--all", "--force", "--filter", f"id={record['ID']}"]
+                subprocess.run([engine.buildkit_client(), *prune], check=True, capture_output=True)
+        return command not in engine.built_commands()
+
+    wait_for(forgotten, 30)
 
 
 def processes(argument: str) -> list[int]:
