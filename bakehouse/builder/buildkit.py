@@ -151,6 +151,8 @@ class Reader:
             step.cached = True
             self._on_event("cached", step, "")
         elif done := _DONE.match(text):
+            # Also after CACHED: BuildKit may find only then that it has let go of the content.
+            step.cached = False
             step.seconds = float(done[1])
             step.close_task(step.seconds)
             self._on_event("done", step, "")
