@@ -51,7 +51,7 @@ lint: setup-test ## all linters, and that generated files are current
 	$(BAKEHOUSE) stack schema --check
 	$(VENV)/python -m bakehouse.role_readme --check
 	$(VENV)/python -m bakehouse.launch.case_readme --check
-	for stack in $$($(BAKEHOUSE) stack list --names); do $(BAKEHOUSE) stack check "$$stack" >/dev/null; done
+	$(BAKEHOUSE) stack check >/dev/null
 
 .PHONY: setup
 setup: ## install what `make run` needs, start the Docker engine

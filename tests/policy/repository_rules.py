@@ -165,6 +165,15 @@ def readme_commands_are_targets(root: Path) -> list[str]:
     ]
 
 
+def loops_hide_no_failure(root: Path) -> list[str]:
+    """A command that lists what to loop over may fail: the loop is then empty, and make content."""
+    makefile = (root / "Makefile").read_text(encoding="utf-8")
+    return [
+        f"Makefile: the loop over {listing} runs over nothing where that fails"
+        for listing in re.findall(r"\bfor \w+ in (\$\$\([^)]*\)|`[^`]*`)", makefile)
+    ]
+
+
 def stacks(root: Path) -> list[Path]:
     """The stacks' files."""
     others = {"constraints.yml", "instances.yml"}
@@ -188,4 +197,5 @@ RULES: list[Callable[[Path], list[str]]] = [
     links_lead_somewhere,
     readme_speaks_of_all_roles_and_images,
     readme_commands_are_targets,
+    loops_hide_no_failure,
 ]

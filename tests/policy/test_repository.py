@@ -56,6 +56,7 @@ BREAKS: list[tuple[Rule, str, bytes | None]] = [
     (rules.readme_speaks_of_all_roles_and_images, "roles/saw/README.md", b"A saw.\n"),
     (rules.readme_speaks_of_all_roles_and_images, "images.yml", b"  new: {kind: machine}\n"),
     (rules.readme_commands_are_targets, "docs/more.md", b"Run `make coffee`.\n"),
+    (rules.loops_hide_no_failure, "Makefile", b"\tfor x in $$(false); do true $$x; done\n"),
 ]
 
 
