@@ -200,15 +200,10 @@ def _role_layer(role: str, values: Mapping[str, Any], stack: Stack) -> Layer:
         files.update(tree(layout.ROLES / name, f"roles/{name}/"))
     options = _options(role)
     given = {name: values[name] for name in sorted(options) if name in values}
-    if f"{role}_target" in options:
-        given[f"{role}_target"] = "container"
-    if f"{role}_package_lists_valid_s" in options:
-        given[f"{role}_package_lists_valid_s"] = LISTS_VALID_S
-    wheels: tuple[str, ...] = ()
-    if f"{role}_wheelhouse" in options:
-        wheels = tuple(n for n in given if n in stack.records and "requirements" in given[n])
-    if wheels:
-        given[f"{role}_wheelhouse"] = WHEELS
+    told = {"target": "container", "package_lists_valid_s": LISTS_VALID_S, "wheelhouse": WHEELS}
+    wheels = tuple(n for n in given if n in stack.records and "requirements" in given[n])
+    for name in with_included(role):
+        given |= {f"{name}_{k}": v for k, v in told.items() if f"{name}_{k}" in options}
     return Layer(
         name=role, kind="role", files=files, digests=digests(files), variables=given, wheels=wheels
     )

@@ -127,7 +127,8 @@ def _asserts(test: ast.FunctionDef) -> bool:
 def defaults_are_specified(root: Path) -> list[str]:
     findings = []
     for role in roles(root):
-        options = specification(role).get("main", {}).get("options", {})
+        entries = reversed(specification(role).values())  # main, the first, has the last word
+        options = {k: v for entry in entries for k, v in entry.get("options", {}).items()}
         for name, value in variables(role / "defaults" / "main.yml").items():
             if name not in options:
                 findings.append(f"{role.name}: {name} has a default and no specification")

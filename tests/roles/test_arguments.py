@@ -13,6 +13,7 @@ from bakehouse.stacks import documents
 pytestmark = pytest.mark.docker
 
 Case = tuple[str, str, dict[str, Any], str]
+ANSIBLES_OWN = {"/root/.ansible", "/root/.ansible/tmp"}
 ARCHIVE = {"version": "1", "url": "https://vendor.example/x", "sha256": "0" * 64}
 
 
@@ -74,4 +75,6 @@ def test_nothing_in_the_container_changed(
     report: dict[str, Any], bare_container: Container
 ) -> None:
     assert report["stats"]
-    assert bare_container.diff() in ([], None)
+    # Some arguments are judged by an included role, after the facts: modules ran, from this folder.
+    changed = [entry["Path"] for entry in bare_container.diff() or []]
+    assert [path for path in changed if path not in {"/root", *ANSIBLES_OWN}] == []
