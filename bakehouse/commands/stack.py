@@ -9,7 +9,7 @@ import typer
 
 from bakehouse.console import progress, results
 from bakehouse.errors import InputError
-from bakehouse.stacks.stack import Stack, load_stack, stack_names, stack_path
+from bakehouse.stacks.stack import Stack, load_stack, stack_names
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -210,7 +210,7 @@ def check(
                 markup=False,
                 style="yellow",
             )
-    _refuse(findings)
+    _refuse(stacks, findings)
 
 
 def lock(
@@ -315,15 +315,17 @@ def _finish(change: "Change", *, dry_run: bool, as_json: bool, details: dict[str
         progress.print(told)
 
 
-def _refuse(findings: "dict[str, list[Finding]]") -> None:
-    found = [(n, f) for n, all_ in findings.items() for f in all_ if f.status == "broken"]
+def _refuse(stacks: list[Stack], findings: "dict[str, list[Finding]]") -> None:
+    from bakehouse.stacks.constraints import broken, told
+
+    found = [(stack, finding) for stack in stacks for finding in broken(findings[stack.name])]
     if found:
-        told = "\n".join(f"  {n}: {f.rule.id}: {f.message}" for n, f in found)
-        remedies = "\n          ".join(dict.fromkeys(f.satisfying for _, f in found))
+        lines = "\n".join(told(stack, [finding]) for stack, finding in found)
+        stack, first = found[0]
         raise InputError(
-            f"{len(found)} rule(s) broken:\n{told}",
-            where=", ".join(str(stack_path(n)) for n in dict.fromkeys(n for n, _ in found)),
-            remedy=remedies,
+            f"{len(found)} rule(s) broken:\n{lines}",
+            where=stack.document.where(first.keys(stack)),
+            remedy="\n          ".join(dict.fromkeys(f.satisfying for _, f in found)),
         )
 
 

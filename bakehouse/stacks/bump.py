@@ -106,14 +106,15 @@ def _refuse_new_breaks(after: stack.Stack, request: Request, notes: list[str]) -
     broken = constraints.broken(constraints.check(after))
     if not broken:
         return
-    text = "; ".join(f"{found.rule.id}: {found.message}" for found in broken)
     if not request.allow_broken:
+        told = constraints.told(after, broken)
         raise InputError(
-            f"with {request.component} {request.version} the stack breaks a rule: {text}",
-            where=str(after.path),
+            f"with {request.component} {request.version} the stack breaks a rule:\n{told}",
+            where=after.document.where(broken[0].keys(after)),
             remedy="; ".join(found.satisfying for found in broken) + "; or insist by "
             "--allow-broken, and bump the others next",
         )
+    text = "; ".join(f"{found.rule.id}: {found.message}" for found in broken)
     notes.append(f"WARNING: the stack now breaks {text}")
 
 

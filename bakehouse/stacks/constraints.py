@@ -64,12 +64,23 @@ class Finding:
         status: A rule does not apply where a component or context that it speaks of is missing.
         message: What is there and what must be; only of a broken rule.
         satisfying: What would mend it; only of a broken rule.
+        subjects: What it judges, the wrong ones first; only of a broken rule.
     """
 
     rule: Rule
     status: Literal["holds", "broken", "not_applicable"]
     message: str = ""
     satisfying: str = ""
+    subjects: tuple[str, ...] = ()
+
+    def keys(self, stack: Stack) -> documents.Keys:
+        """Where the stack's file says what is wrong, or else what the rule applies to."""
+        pins = {
+            f"{component}/{name}": (component, "requirements", place, "version")
+            for component, place, name, _ in stack.python_pins()
+        }
+        places = {name: (name, "version") for name in stack.records} | pins
+        return next((places[name] for name in self.subjects if name in places), ())
 
     def as_json(self) -> dict[str, str]:
         """For machines."""
@@ -126,6 +137,15 @@ def broken(findings: Iterable[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.status == "broken"]
 
 
+def told(stack: Stack, found: Iterable[Finding]) -> str:
+    """Broken rules, one line each: place in the stack's file, rule, what is wrong, and why."""
+    return "\n".join(
+        f"  {stack.path.name}:{stack.document.position(f.keys(stack))}: "
+        f"{f.rule.id}: {f.message}, since {f.rule.reason}"
+        for f in found
+    )
+
+
 def refuse_broken(stack: Stack, *, allow: bool = False) -> None:
     """Stop a build whose stack breaks a rule, or warn loudly where the user insists.
 
@@ -135,11 +155,11 @@ def refuse_broken(stack: Stack, *, allow: bool = False) -> None:
     found = broken(check(stack))
     if not found:
         return
-    text = "\n".join(f"  {f.rule.id}: {f.message}, since {f.rule.reason}" for f in found)
+    text = told(stack, found)
     if not allow:
         raise InputError(
             f"the stack breaks {len(found)} rule(s):\n{text}",
-            where=str(stack.path),
+            where=stack.document.where(found[0].keys(stack)),
             remedy="; ".join(f.satisfying for f in found) + "; or insist by --allow-broken-stack",
         )
     progress.print("[bold red]WARNING: this stack breaks a rule; what it builds may not work:[/]")
@@ -212,6 +232,7 @@ def _evaluate(rule: Rule, facts: Mapping[str, str]) -> Finding:
         status="broken",
         message="; ".join(told) + since,
         satisfying="set " + ", or ".join(mends),
+        subjects=(*wrong, *rule.when),
     )
 
 

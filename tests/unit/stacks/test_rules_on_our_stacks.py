@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -156,7 +157,12 @@ def test_the_command_line_tells_the_same_to_people_and_to_programs(
         for place in PLACES:
             assert broken[place] in told
         assert broken["satisfying"] in shown.stderr.split("remedy: ")[1]
-    assert f"{path}: {len(found)} rule(s) broken" in shown.stderr
+    assert f": {len(found)} rule(s) broken" in shown.stderr
+    changed = path.read_text().splitlines()
+    for line, judged_rule in re.findall(rf"{path.name}:(\d+): ([a-z0-9.-]+): ", shown.stderr):
+        assert "version: " in changed[int(line) - 1]
+        assert found.pop(judged_rule)["reason"] in shown.stderr
+    assert found == {}, "each broken rule has its line"
 
 
 def test_whoever_builds_is_stopped_too(tree: StackTree) -> None:

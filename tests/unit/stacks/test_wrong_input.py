@@ -78,11 +78,13 @@ def test_a_version_that_breaks_a_rule_is_told_with_reason_source_and_mend(tree: 
     assert done.returncode == 2
     assert "fabric-manager-equals-driver: nvidia_fabric_manager_release is 595.91.07" in done.stderr
     assert "must be ==570.86.10" in done.stderr
+    line = path.read_text().splitlines().index("nvidia_driver_release:") + 2
+    assert f"{path}:{line}: nvidia_driver_release.version: " in done.stderr
     assert "remedy: set nvidia_" in done.stderr
     assert "source: https://docs.nvidia.com/" in done.stdout
     built = tree.run("build", "cpu", "--stack", "gpu-cuda13", "--plan")
     assert built.returncode == 2
-    assert "the stack breaks" in built.stderr
+    assert f"{path}:{line}: nvidia_driver_release.version: the stack breaks" in built.stderr
 
 
 RULE = "rules: [{{id: a, title: t, require: {require}, reason: r, source: {source}}}]\n"
