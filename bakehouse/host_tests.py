@@ -16,6 +16,8 @@ from bakehouse.stacks.stack import Stack
 
 GROUP = "host"
 TIME_LIMIT_S = 300
+CASE_PACKAGES = "case_packages"
+"""Named beside the roles, has what a test case adds to its base compared with the stack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,9 @@ class Verdict:
     facts: dict[str, str]
 
 
-def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: bool) -> Verdict:
+def run(
+    container: str, roles: list[str], stack: Stack, *, target: str, booted: bool, case: str = ""
+) -> Verdict:
     """Run the tests of roles on a running container.
 
     Args:
@@ -35,10 +39,14 @@ def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: 
         stack: What the tests compare with.
         target: "machine" or "container".
         booted: Whether an init system has run since the bake.
+        case: Test case whose record in the stack, if it has one, is compared as well.
 
     Returns:
         Results in the group "host". That no test ran at all is a failure, too.
     """
+    record = f"{case.replace('-', '_')}_release"
+    if record in stack.records:
+        roles = [*roles, CASE_PACKAGES]
     files = {role: layout.HOST_TESTS / f"test_{role}.py" for role in roles}
     present = [str(file) for file in files.values() if file.is_file()]
     missing = [_not_there(role, file) for role, file in files.items() if not file.is_file()]
@@ -48,27 +56,26 @@ def run(container: str, roles: list[str], stack: Stack, *, target: str, booted: 
         variables = Path(scratch, "stack.json")
         variables.write_text(json.dumps(stack.variables), encoding="utf-8")
         report = Path(scratch, "report.xml")
-        output = _pytest(container, present, variables, report, target=target, booted=booted)
+        told = {
+            "BAKEHOUSE_STACK_FILE": str(variables),
+            "BAKEHOUSE_TARGET": target,
+            "BAKEHOUSE_BOOTED": "1" if booted else "0",
+            "BAKEHOUSE_CASE_RECORD": record,
+        }
+        output = _pytest(container, present, report, told)
         found = _read(report, container)
     if not found.results:
         return Verdict(results=[*missing, _nothing_ran(output)], facts={})
     return Verdict(results=[*missing, *found.results], facts=found.facts)
 
 
-def _pytest(
-    container: str, files: list[str], variables: Path, report: Path, *, target: str, booted: bool
-) -> str:
+def _pytest(container: str, files: list[str], report: Path, told: dict[str, str]) -> str:
     command = [
         sys.executable, "-m", "pytest", "--quiet", "--hosts", f"docker://{container}",
         "--rootdir", str(layout.ROOT), "--confcutdir", str(layout.HOST_TESTS),
         "--override-ini", "junit_family=xunit1", "-p", "no:cacheprovider",
         f"--junit-xml={report}", *files,
     ]  # fmt: skip
-    told = {
-        "BAKEHOUSE_STACK_FILE": str(variables),
-        "BAKEHOUSE_TARGET": target,
-        "BAKEHOUSE_BOOTED": "1" if booted else "0",
-    }
     try:
         done = subprocess.run(
             command,
@@ -122,9 +129,15 @@ def _result(case: ElementTree.Element, container: str) -> Result:
         expected="holds",
         source=f"tests/host/test_{role}.py",
         reason=reason,
-        remedy=f"look at the role {role}" if status == "fail" else "",
+        remedy=_remedy(role) if status == "fail" else "",
         seconds=float(case.get("time", "0")),
     )
+
+
+def _remedy(role: str) -> str:
+    if role == CASE_PACKAGES:
+        return "look at the test case's Dockerfile, and build it again"
+    return f"look at the role {role}"
 
 
 def _words(name: str) -> str:

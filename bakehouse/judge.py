@@ -131,7 +131,8 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         identity = _identity(container)
         packages = inventory.take(lambda command: _execute(container, command), identity)
         first = [CLEANUP] if image.kind == "machine" else roles
-        verdicts = [_host_tests(container, first, stack, target, booted=False)]
+        case = image.case or ""
+        verdicts = [_host_tests(container, first, stack, target, booted=False, case=case)]
         groups = ["hygiene"] if image.kind == "machine" else list(image.checks)
         results = _inside(container, [g for g in groups if g in image.checks])
     if image.kind == "machine":
@@ -159,9 +160,16 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
 
 
 def _host_tests(
-    container: Container, roles: list[str], stack: Stack, target: str, *, booted: bool
+    container: Container,
+    roles: list[str],
+    stack: Stack,
+    target: str,
+    *,
+    booted: bool,
+    case: str = "",
 ) -> host_tests.Verdict:
-    return host_tests.run(str(container.name), roles, stack, target=target, booted=booted)
+    name = str(container.name)
+    return host_tests.run(name, roles, stack, target=target, booted=booted, case=case)
 
 
 @contextmanager

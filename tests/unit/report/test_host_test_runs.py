@@ -97,3 +97,22 @@ def test_names_of_host_tests_read_as_words(monkeypatch: pytest.MonkeyPatch) -> N
     name = "test_is_gone[docker://made-/root/.*_history]"
     (found,) = host_test_run(monkeypatch, ["base"], xml_of(CASE.format(name, "")))
     assert found.title == "base: is gone, /root/.*_history"
+
+
+@pytest.mark.parametrize(("case", "compared"), [("cpu-ddp", True), ("no-record", False)])
+def test_what_a_case_adds_is_compared_where_the_stack_has_a_record(
+    monkeypatch: pytest.MonkeyPatch, case: str, compared: bool
+) -> None:
+    """Of a case that the stack knows, a missing file of tests would be a failure, too."""
+    started: list[tuple[list[str], str]] = []
+
+    def pytest_does(command: list[str], **options: Any) -> Any:
+        files = [Path(part).name for part in command if part.endswith(".py")]
+        started.append((files, options["env"]["BAKEHOUSE_CASE_RECORD"]))
+        return xml_of(CASE.format("test_x", ""))(command)
+
+    monkeypatch.setattr(subprocess, "run", pytest_does)
+    host_tests.run("made", ["base"], load_stack("cpu"), target="container", booted=False, case=case)
+    ((files, record),) = started
+    assert files == ["test_base.py", *(["test_case_packages.py"] if compared else [])]
+    assert record == f"{case.replace('-', '_')}_release"

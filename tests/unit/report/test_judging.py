@@ -208,9 +208,16 @@ def asked(
         yield Container(**{"dpkg-query": (0, LISTING), "systemctl": (0, "")})
 
     def tests(
-        _container: str, roles: list[str], _stack: Any, *, target: str, booted: bool
+        _container: str,
+        roles: list[str],
+        _stack: Any,
+        *,
+        target: str,
+        booted: bool,
+        case: str = "",
     ) -> host_tests.Verdict:
-        calls.append((f"host tests of a {target}", booted, roles))
+        what = f"host tests of a {target}" + (f" of the case {case}" if case else "")
+        calls.append((what, booted, roles))
         return host_tests.Verdict(results=[result("host-test", group="host")], facts={"x": "1"})
 
     def inside(_container: Any, groups: list[str]) -> list[Result]:
@@ -231,7 +238,7 @@ def asked(
 def test_a_container_is_judged_as_it_is(asked: list[tuple[str, bool, list[str]]]) -> None:
     report = judge.judge("cpu-ddp")
     (first, second) = asked
-    assert first[:2] == ("host tests of a container", False)
+    assert first[:2] == ("host tests of a container of the case cpu-ddp", False)
     assert first[2][0] == "base"
     assert second == ("checks", False, list(get_image("cpu-ddp").checks))
     assert report.counts["skip"] == 7, "there is no run"
