@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +23,7 @@ from bakehouse.errors import DownloadError, HostError
 OWNER, owner_label = owner.OWNER, owner.owner_label
 KEPT = "org.bakehouse.kept"
 KEPT_BUILDS = 3
+REGISTRY_SILENCE_S = 60
 StartedContainer = Container  # for annotations elsewhere: no other module imports docker
 CLIENTS = ("/usr/bin/docker", "/usr/local/bin/docker")
 START_ENGINE = "run `make setup`, which installs and starts the Docker engine"
@@ -121,12 +124,25 @@ def pull(reference: str) -> str:
 
 def _said_by_registry(reference: str) -> str:
     """What went wrong in a pull; empty if nothing did."""
-    try:
-        # images.pull() reads over errors in the stream, then says only that there is no image.
-        events = list(connect().api.pull(reference, stream=True, decode=True))
-    except DockerException as error:
-        return str(getattr(error, "explanation", None) or error)
-    return next((str(event["error"]) for event in events if "error" in event), "")
+    client, events = connect(), SimpleQueue[Mapping[str, Any]]()
+
+    def ask() -> None:
+        try:
+            # images.pull() reads over errors in the stream, then says only that there is no image.
+            for event in client.api.pull(reference, stream=True, decode=True):
+                events.put(event)
+        except (DockerException, OSError) as error:
+            events.put({"error": getattr(error, "explanation", None) or error})
+        events.put({"ended": True})
+
+    # The engine waits without end for a registry that says nothing, and the SDK for the engine.
+    Thread(target=ask, daemon=True).start()
+    with suppress(Empty):
+        while "ended" not in (event := events.get(timeout=REGISTRY_SILENCE_S)):
+            if "error" in event:
+                return str(event["error"])
+        return ""
+    return f"it said nothing for {REGISTRY_SILENCE_S} s"
 
 
 def image_tags(image_id: str) -> list[str]:

@@ -112,6 +112,31 @@ def test_it_is_pulled_by_digest_where_a_registry_answers(
     assert engine.connect().api.inspect_image(reference)["RepoDigests"] == [reference]
 
 
+@pytest.mark.timeout(15)
+def test_a_registry_that_says_nothing_counts_as_none(
+    registry: servers.Server,
+    made: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    used = stand_in_for_bootstrap(monkeypatch)
+    monkeypatch.setattr(engine, "REGISTRY_SILENCE_S", 1)
+    registry.files["/v2/"] = b"{}"
+    registry.silent = True
+    wanted = image(reference=f"{registry.address}/debian@sha256:{'0' * 64}")
+    made.append(wanted.repository)
+    rootfs.ensure(wanted)
+    assert any("/manifests/" in path for path in registry.asked)
+    assert used == [wanted.name]
+    assert "it said nothing for 1 s" in capsys.readouterr().err
+
+
+def test_our_own_image_is_asked_of_a_registry_first() -> None:
+    reference = load_images()["debian-12"].reference
+    assert reference is not None
+    assert reference.startswith("debian@sha256:")
+
+
 @pytest.mark.parametrize("altered", ["manifests", "blobs"])
 def test_an_altered_byte_from_the_registry_is_refused(
     registry: servers.Server, altered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

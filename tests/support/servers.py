@@ -18,6 +18,7 @@ class Server:
 
     Attributes:
         cut_off: Paths whose content ends half-way although its length was promised.
+        silent: Whether what is asked for below /v2/ is never answered.
         asked: Paths that were asked for.
         upstream: Address from which everything else is passed on; empty for nothing.
         spoilt: Ending of the paths in which one byte is altered on the way.
@@ -27,6 +28,8 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     cut_off: set[str] = field(default_factory=set)
+    silent: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
     upstream: str = ""
     spoilt: str = ""
@@ -59,6 +62,8 @@ def serving(host: str = "127.0.0.1") -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.asked.append(self.path)
+            if server.silent and self.path.startswith("/v2/") and self.path != "/v2/":
+                server.ended.wait()
             content = server.content(self.path)
             if content is None:
                 self.send_error(404)
@@ -83,6 +88,7 @@ def serving(host: str = "127.0.0.1") -> Iterator[Server]:
         server.address = f"{host}:{http.server_port}"
         threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         yield server
+        server.ended.set()
         http.shutdown()
 
 
