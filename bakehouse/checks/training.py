@@ -129,7 +129,7 @@ def throughput(host: Host) -> Outcome:
     median = rates[len(rates) // 2] if rates else 0.0
     return judged(
         all(map(math.isfinite, rates)) and median > 0,
-        f"{median:.0f} samples/s",
+        f"{median:.0f} samples/s, the median step",
         "more than none",
         "run.json",
     )

@@ -162,7 +162,9 @@ def _numbers(run: dict[str, Any]) -> list[tuple[str, str]]:
         of += f", at least {100 * promised:g} % promised" if promised is not None else ""
         found.append((f"{100 * final['accuracy']:.1f} %", of))
     if "samples_per_s" in final:
-        found.append((f"{final['samples_per_s']:.0f}", "samples per second"))
+        found.append(
+            (f"{final['samples_per_s']:.0f}", "samples per second, mean of the last attempt")
+        )
     if "nodes" in run:
         found.append((f"{run['nodes']} × {run['processes_per_node']}", "nodes × processes"))
         found.append((str(len(run["attempts"])), "attempts"))

@@ -15,11 +15,13 @@ NEEDS_SOMETHING = 3
 STUBS = {
     "id": 'case "$1" in -u) echo "${STUB_UID:-0}" ;; -un) echo somebody ;; esac',
     "dpkg-query": 'if [ "$3" = "${STUB_MISSING:-}" ]; then exit 1; fi; printf installed',
-    "docker": '[ "${STUB_ENGINE:-yes}" = yes ] && echo 20.10',
-    "dockerd": 'echo "dockerd must not start in a test" >&2; exit 1',
+    "docker": '[ "${STUB_ENGINE:-yes}" = yes ] || [ -e "${STUB_STARTS:-/nowhere}" ] && echo 20.10',
+    "dockerd": 'echo "it is cold"; touch "${STUB_STARTS:-/dev/null}"',
     "apt-get": 'echo "apt-get $*" >>"$STUB_LOG"',
     "grep": 'case "$*" in *dockerd*) exit "${STUB_RUNNING:-1}" ;; esac; exec /usr/bin/grep "$@"',
-    "systemctl": 'echo "systemctl $*" >>"$STUB_LOG"',
+    "systemctl": 'echo "systemctl $*" >>"$STUB_LOG"; touch "${STUB_STARTS:-/dev/null}"',
+    "rm": 'case "$*" in *docker.pid) ;; *) exec /bin/rm "$@" ;; esac',
+    "sleep": "exec /bin/sleep 0.01",
 }
 
 
@@ -119,6 +121,24 @@ def test_beside_an_engine_that_hangs_no_second_one_is_started(machine: Machine) 
     assert done.returncode == NEEDS_SOMETHING
     assert "a second one would break it" in done.stderr
     assert machine.calls() == []
+
+
+def test_root_starts_an_engine_where_none_answers(machine: Machine, tmp_path: Path) -> None:
+    done = machine.setup(STUB_ENGINE="no", STUB_STARTS=str(tmp_path / "started"))
+    assert done.returncode == 0, done.stderr
+    assert "setup: [4/4] starting the Docker engine" in done.stderr
+    assert done.stderr.endswith("setup: ready\n")
+    assert (tmp_path / "started").exists()
+
+
+def test_an_engine_that_does_not_start_is_told_with_its_log(machine: Machine) -> None:
+    done = machine.setup(STUB_ENGINE="no")
+    assert done.returncode == NEEDS_SOMETHING
+    assert "the Docker engine did not start" in done.stderr
+    if not Path("/run/systemd/system").is_dir():
+        log = machine.root / ".bakehouse" / "dockerd.log"
+        assert str(log) in done.stderr
+        assert log.read_text() == "it is cold\n"
 
 
 def test_a_changed_requirement_makes_the_environment_anew(machine: Machine) -> None:

@@ -76,6 +76,11 @@ def test_a_good_run_passes(judge: Callable[..., Outcome], check: str) -> None:
     assert judge(check).status == "pass"
 
 
+def test_throughput_says_of_which_steps(judge: Callable[..., Outcome]) -> None:
+    """The report's first lines have another figure: the mean of the last attempt."""
+    assert judge("throughput").measured == "100 samples/s, the median step"
+
+
 @pytest.mark.parametrize("check", TRAINING)
 def test_no_run_is_skipped(machine: Machine, check: str) -> None:
     found = CHECKS[check].function(machine)

@@ -199,6 +199,7 @@ def test_a_machine_has_times_but_no_sizes_of_layers(report: Report) -> None:
 def test_a_run_shows_its_numbers_and_its_curve(full: Report) -> None:
     text = " ".join(word for _, word in Structure(page.render(full)).words)
     assert "97.8 % accuracy on 364 held-out samples, at least 95 % promised" in text
+    assert "3784 samples per second, mean of the last attempt" in text
     assert "Attempt 1: from step 1 to step 10, when node 1 was killed" in text
     assert "Attempt 2: from the checkpoint of step 8 to step 20" in text
     assert "node 1 killed" in text
