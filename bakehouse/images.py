@@ -1,12 +1,13 @@
 """images.yml: the only list of images, as a tree."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bakehouse import layout
 from bakehouse.errors import InputError
+from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import stack_names
 from bakehouse.stacks.validation import Model, suggestion, validate
@@ -157,16 +158,9 @@ def playbook_roles(name: str) -> list[str]:
     """Role names of a playbook, in order.
 
     Raises:
-        InputError: The playbook is missing or is not one play with a list of roles.
+        InputError: The playbook is missing or has logic.
     """
-    path = layout.PLAYBOOKS / f"{name}.yml"
-    plays: list[Any] = documents.load_list(path)
-    roles = plays[0].get("roles") if len(plays) == 1 and isinstance(plays[0], dict) else None
-    if not isinstance(roles, list):
-        raise InputError(
-            "a playbook is one play with a list of roles", where=f"{path}:1", remedy="add `roles:`"
-        )
-    return [role if isinstance(role, str) else str(role["role"]) for role in roles]
+    return list(load_playbook(name).roles)
 
 
 def _refuse_dangling(document: documents.Document, images: dict[str, Image], image: Image) -> None:

@@ -11,7 +11,8 @@ from bakehouse import layout
 from bakehouse.builder import context, wheelhouse
 from bakehouse.builder.plan import IDENTITY_ROLE, with_included
 from bakehouse.errors import InputError
-from bakehouse.images import Image, playbook_roles
+from bakehouse.images import Image
+from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import Stack
 
@@ -35,13 +36,14 @@ def commit(image: Image, stack: Stack) -> str:
     Other commits do not change the image, so they must not change its identity: images.yml is left
     out, since it speaks of all images; what it says of this one is in the image's labels.
     """
-    roles = playbook_roles(str(image.playbook))
+    playbook = load_playbook(str(image.playbook))
+    roles = list(playbook.roles)
     below = roles[: roles.index(IDENTITY_ROLE)] if IDENTITY_ROLE in roles else roles
     names = dict.fromkeys(name for role in below for name in with_included(role))
     folders = [str(layout.ROLES / name) for name in names]
     inputs = [*folders, *[f":(exclude,glob)**/{name}" for name in _LEFT_OUT]]
     readers: dict[Path, Callable[[Path], Any]] = {
-        layout.PLAYBOOKS / f"{image.playbook}.yml": documents.load_list,
+        **dict.fromkeys(playbook.files, documents.load_list),
         stack.path: lambda path: documents.load(path).data,
     }
     found = _git("log", "-1", "--format=%H", "--", *inputs, *map(str, readers))

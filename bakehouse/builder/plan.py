@@ -15,7 +15,8 @@ from typing import Any
 
 from bakehouse import layout
 from bakehouse.errors import InputError
-from bakehouse.images import Image, playbook_roles
+from bakehouse.images import Image
+from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import Stack
 
@@ -86,8 +87,9 @@ def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: s
         InputError: The playbook names a role that does not exist.
     """
     assert image.playbook is not None
-    values = {**stack.variables, **_play_variables(image.playbook), **identity}
-    roles = [r for r in playbook_roles(image.playbook) if "container" in targets(r)]
+    playbook = load_playbook(image.playbook)
+    values = {**stack.variables, **playbook.variables, **identity}
+    roles = [r for r in playbook.roles if "container" in targets(r)]
     below = roles[: roles.index(IDENTITY_ROLE)] if IDENTITY_ROLE in roles else roles
     draft = keyed([_role_layer(role, values, stack) for role in below], base)
     values["image_info_build"] = build_id(draft[-1].key if draft else base)
@@ -231,8 +233,3 @@ def _options(role: str) -> set[str]:
             entries = documents.load(specification).data["argument_specs"]
             found.update(option for e in entries.values() for option in e.get("options") or {})
     return found
-
-
-def _play_variables(playbook: str) -> dict[str, Any]:
-    play = documents.load_list(layout.PLAYBOOKS / f"{playbook}.yml")[0]
-    return dict(play.get("vars") or {})

@@ -11,6 +11,7 @@ from bakehouse.builder.buildkit import Step
 from bakehouse.builder.result import BuildResult, Layer
 from bakehouse.builder.rootfs import content_digest_of
 from bakehouse.images import Image, playbook_roles
+from bakehouse.playbooks import load_playbook
 from bakehouse.stacks.stack import Stack
 
 IMAGE_LABEL, BUILD_LABEL = "org.bakehouse.image", "org.bakehouse.build"
@@ -120,5 +121,5 @@ def _inputs(image: Image) -> dict[str, Path]:
         for name in plan.with_included(role):
             files.update(plan.tree(layout.ROLES / name, f"roles/{name}/"))
     files.update(plan.tree(layout.PACKER, "packer/"))
-    playbook = layout.PLAYBOOKS / f"{image.playbook}.yml"
-    return {**files, f"playbooks/{playbook.name}": playbook}
+    playbooks = load_playbook(str(image.playbook)).files
+    return {**files, **{f"playbooks/{p.relative_to(layout.PLAYBOOKS)}": p for p in playbooks}}
