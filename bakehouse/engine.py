@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -219,6 +220,27 @@ def running_container(
         if container is not None and not keep:
             with suppress(NotFound):
                 container.remove(force=True, v=True)
+
+
+def wait_for_systemd(container: Container) -> str:
+    """Wait until a container's systemd has booted; returns its state.
+
+    Raises:
+        HostError: It has not within half a minute.
+    """
+    state = ""
+    for _ in range(60):
+        # Before systemd listens, there is nobody who could wait.
+        answer = container.exec_run(["systemctl", "is-system-running", "--wait"])
+        state = bytes(answer.output).decode(errors="replace").strip()
+        if state in {"running", "degraded"}:
+            return state
+        time.sleep(0.5)
+    raise HostError(
+        f"systemd does not boot: {state}",
+        where=str(container.name),
+        remedy="look at the container: docker exec NAME journalctl",
+    )
 
 
 def output(container: Container) -> Iterator[tuple[bytes | None, bytes | None]]:

@@ -184,7 +184,7 @@ def _booted(image_id: str, *, keep: bool) -> Iterator[Container]:
         volumes={mount[0]: {"bind": mount[1], "mode": mount[2]}},
         tmpfs={"/run": "", "/run/lock": ""},
     ) as container:
-        _execute(container, ["systemctl", "is-system-running", "--wait"])
+        engine.wait_for_systemd(container)
         yield container
 
 

@@ -65,6 +65,13 @@ def volumes(folder: Path, system: str) -> list[str]:
     return [f"{mirror}:{MOUNTED}:ro", f"{mirror / PACKAGE_MANAGER}:{described}:ro"]
 
 
+def has_a_source(record: Variables, system: str) -> bool:
+    """Whether a record can be had on a system at all, on this machine's architecture."""
+    if "by_platform" in record:
+        return f"{system}-{os.uname().machine}" in record["by_platform"]
+    return True
+
+
 def _code() -> str:
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

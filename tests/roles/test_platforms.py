@@ -1,0 +1,63 @@
+"""Roles whose vendors cannot be reached, on each system: run, second run, tests.
+
+The systems and the vendors are stand-ins: what is tested is our names, keys, pins, package managers
+and idempotence, never the vendors' software.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from role_runs import failure
+from stand_ins import SYSTEMS, StandIn, booted, scenario, stood_in_roles
+from vendor_mirror.prepared import has_a_source
+
+from bakehouse import host_tests
+
+pytestmark = pytest.mark.docker
+
+EVERY_DAY = {"amazon2023"}
+"""Molecule runs ubuntu24.04; the others differ from these two in little."""
+
+CASES = [
+    pytest.param(
+        system, role, id=f"{system}-{role}", marks=[] if system in EVERY_DAY else pytest.mark.slow
+    )
+    for system in SYSTEMS
+    for role in stood_in_roles()
+]
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, system: str, role: str) -> Iterator[StandIn]:
+    """A fresh machine: what another role did to it would hide what this one forgets."""
+    assert request.node
+    with booted(scenario(role).stack, system) as stand_in:
+        yield stand_in
+
+
+@pytest.mark.parametrize(("system", "role"), CASES)
+def test_role_on_a_system(machine: StandIn, system: str, role: str, tmp_path: Path) -> None:
+    told = scenario(role)
+    variables = machine.variables() | told.variables
+    report = machine.apply(tmp_path, [*told.before, role], **variables)
+    if not has_a_source(variables.get(f"{role}_release", {}), system):
+        assert "only for" in failure(report, "target")
+        return
+    assert failure(report, "target") == ""
+    again = machine.apply(tmp_path, [role], **variables)
+    assert failure(again, "target") == ""
+    assert changed(again) == []
+    stack: Any = SimpleNamespace(variables=variables, records={})
+    name = str(machine.container.name)
+    verdict = host_tests.run(name, [role], stack, target="machine", booted=True)
+    assert [r for r in verdict.results if r.status == "fail"] == []
+    assert [r for r in verdict.results if r.status == "pass"] != []
+
+
+def changed(report: dict[str, Any]) -> list[str]:
+    """Names of the tasks that changed something."""
+    tasks = report["plays"][0]["tasks"]
+    return [t["task"]["name"] for t in tasks if t["hosts"].get("target", {}).get("changed")]

@@ -1,0 +1,105 @@
+"""What roles do when a vendor's side is not as the stack promises: they stop, and say why."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stand_ins import STACK, booted, scenario, stood_in_roles
+from vendor_mirror.prepared import has_a_source
+
+pytestmark = pytest.mark.docker
+
+Variables = dict[str, Any]
+SYSTEMS = ["ubuntu24.04", "amazon2023"]
+DIGEST = "0" * 64
+FINGERPRINT = "0" * 40
+VANISHED = "0.0.1"
+NOWHERE = "file:///srv/nowhere/"
+FETCHED = {"by_platform", "repository", "by_architecture", "url"}
+
+
+def with_every(record: Any, key: str, value: str) -> Any:
+    """A record in which every such key has another value."""
+    if isinstance(record, list):
+        return [with_every(part, key, value) for part in record]
+    if not isinstance(record, dict):
+        return record
+    return {k: value if k == key else with_every(v, key, value) for k, v in record.items()}
+
+
+def wrong_identity(release: str, record: Variables, _mirrors: Variables) -> Variables:
+    """The vendor's key, or the archive, is another than the stack promises."""
+    changed = with_every(record, "sha256", DIGEST)
+    return {release: with_every(changed, "key_fingerprint", FINGERPRINT)}
+
+
+def vanished_version(release: str, record: Variables, _mirrors: Variables) -> Variables:
+    """The repository no longer has the version; an archive's digest vouches for it instead."""
+    is_archive = {"url", "by_architecture"} & set(record)
+    return {} if is_archive else {release: record | {"version": VANISHED}}
+
+
+def mirror_down(_release: str, _record: Variables, mirrors: Variables) -> Variables:
+    """Nothing is where the vendor's things should be."""
+    return {"bakehouse_mirrors": dict.fromkeys(mirrors, NOWHERE)}
+
+
+Fault = Callable[[str, Variables, Variables], Variables]
+FAULTS: dict[Fault, tuple[str, ...]] = {
+    wrong_identity: (DIGEST, FINGERPRINT),
+    vanished_version: (VANISHED,),
+    mirror_down: ("nowhere",),
+}
+"""Each fault, and what the message must name, one of them."""
+
+
+def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Variables]]:
+    """Role, fault, and the variables of the case."""
+    for role in stood_in_roles():
+        told = scenario(role)
+        record = variables.get(f"{role}_release", {})
+        if told.stack != STACK or not has_a_source(record, system) or not FETCHED & set(record):
+            continue
+        for fault in FAULTS:
+            changed = fault(f"{role}_release", record, variables["bakehouse_mirrors"])
+            if changed:
+                yield role, fault, told.variables | changed
+
+
+def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
+    """A task that applies a role, keeps its message if it fails, and tidies up what it added."""
+    places = ["/etc/apt/sources.list.d/{}.sources", "/etc/yum.repos.d/{}.repo"]
+    keys = ["/etc/apt/keyrings/{}.asc", "/etc/pki/rpm-gpg/{}.asc"]
+    tidied = [path.format(role) for path in places + keys]
+    message = {f"message_{role}_{fault.__name__}": "{{ ansible_failed_result | to_json }}"}
+    return {
+        "block": [{"ansible.builtin.include_role": {"name": role}, "vars": given}],
+        "rescue": [{"ansible.builtin.set_fact": message}],
+        "always": [
+            {"ansible.builtin.file": {"path": "{{ item }}", "state": "absent"}, "loop": tidied}
+        ],
+    }
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_fault_of_the_vendor_stops_the_role_and_is_named(system: str, tmp_path: Path) -> None:
+    with booted(STACK, system) as machine:
+        variables = machine.variables() | {"fetch_attempts": 1}
+        given = list(cases(system, variables))
+        names = [f"message_{role}_{fault.__name__}" for role, fault, _ in given]
+        show = {
+            "ansible.builtin.debug": {
+                "msg": {name: f"{{{{ {name} | default('did not fail') }}}}" for name in names}
+            }
+        }
+        report = machine.run(tmp_path, [*[tried(*case) for case in given], show], **variables)
+    messages = report["plays"][0]["tasks"][-1]["hosts"]["target"]["msg"]
+    assert given
+    silent = {
+        f"{role}, {fault.__name__}": json.dumps(messages[name])[:600]
+        for (role, fault, _), name in zip(given, names, strict=True)
+        if not any(word in str(messages[name]) for word in FAULTS[fault])
+    }
+    assert silent == {}
