@@ -25,7 +25,8 @@ stop() {
 is_installed() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 missing_packages() {
-    local package wanted=(ca-certificates python3-venv mmdebstrap iptables packer)
+    # uidmap lets mmdebstrap work for an ordinary user.
+    local package wanted=(ca-certificates python3-venv mmdebstrap uidmap iptables packer)
     # A Docker engine of another vendor is as good.
     command -v dockerd >/dev/null || wanted+=(docker.io)
     if [ "$purpose" = test ]; then

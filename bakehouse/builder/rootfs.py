@@ -22,7 +22,9 @@ MIRROR = "BAKEHOUSE_DISTRIBUTION_MIRROR"
 """Names a mirror to bootstrap from instead of those of the host's apt."""
 
 EPOCH = "1700000000"
-"""Every bootstrap writes the same times, so that one mirror state gives one digest."""
+DETERMINISTIC = {"SOURCE_DATE_EPOCH": EPOCH, "PYTHONDONTWRITEBYTECODE": "1"}
+"""One mirror state gives one digest: the same times in every bootstrap, and only that byte code
+which packages compile on purpose. What an import leaves depends on who imports first."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DECISIVE = {"distribution", "suite", "reference", "packages", "parent"}
@@ -93,10 +95,17 @@ def bootstrap(image: Image, tarball: Path, *, variant: str = "minbase") -> str:
             bound(command),
             failure=BuildError,
             remedy="check that the distribution's mirror answers: apt-get update",
-            env={"SOURCE_DATE_EPOCH": EPOCH, **_proxies()},
+            env={**DETERMINISTIC, **_proxies()},
             quiet=True,
         )
     except BuildError as error:
+        if "unable to pick chroot mode" in str(error):
+            raise HostError(
+                "an ordinary user bootstraps in a user namespace, and this one may not make any",
+                where="mmdebstrap",
+                remedy="as root: apt-get install uidmap, and give the user a line in /etc/subuid "
+                f"and /etc/subgid; or as root, once: bakehouse build {image.name}",
+            ) from error
         if "No space left on device" in str(error):
             raise HostError(
                 f"the disk is full: {error.what}",

@@ -1,6 +1,7 @@
 """The image at the bottom: from a registry, from a mirror, and on the days when neither is well."""
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import servers
 
 from bakehouse import engine, layout
 from bakehouse.builder import rootfs
-from bakehouse.errors import BuildError, DownloadError
+from bakehouse.errors import BuildError, DownloadError, HostError
 from bakehouse.images import Image, load_images
 
 pytestmark = pytest.mark.docker
@@ -174,6 +175,21 @@ def test_a_mirror_that_fails_leaves_no_image_and_no_file(
     assert not list((layout.STATE / "rootfs").iterdir())
 
 
+def test_a_user_who_may_not_bootstrap_is_told_what_root_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "mmdebstrap"
+    program.write_text(
+        "#!/bin/sh\necho 'E: unable to pick chroot mode automatically' >&2; exit 25\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(HostError, match="user namespace") as failure:
+        rootfs.ensure(image())
+    assert "as root: apt-get install uidmap" in failure.value.remedy
+    assert not list((layout.STATE / "rootfs").iterdir())
+
+
 def test_a_package_of_the_mirror_with_one_flipped_byte_is_refused(
     registry: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,11 +209,19 @@ def test_a_package_of_the_mirror_with_one_flipped_byte_is_refused(
 
 
 @pytest.mark.parametrize("packages", [["base-files"], pytest.param(None, marks=pytest.mark.slow)])
-def test_two_bootstraps_give_one_digest(tmp_path: Path, packages: list[str] | None) -> None:
-    """Everyday of a few packages, else of the real image."""
+def test_two_bootstraps_give_one_digest(
+    tmp_path: Path, packages: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everyday of a few packages, else of the real image; by two users who differ in all else."""
     wanted = image() if packages else load_images()["debian-12"]
     variant = "extract" if packages else "minbase"
-    digests = {
-        rootfs.bootstrap(wanted, tmp_path / f"{number}.tar", variant=variant) for number in (1, 2)
-    }
-    assert len(digests) == 1
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    first = rootfs.bootstrap(wanted, tmp_path / "1.tar", variant=variant)
+    for name, text in {"PYTHONDONTWRITEBYTECODE": "1", "LANG": "C", "TZ": "Asia/Tokyo"}.items():
+        monkeypatch.setenv(name, text)
+    umask = os.umask(0o077)
+    try:
+        second = rootfs.bootstrap(wanted, tmp_path / "2.tar", variant=variant)
+    finally:
+        os.umask(umask)
+    assert second == first
