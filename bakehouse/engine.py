@@ -231,8 +231,8 @@ def wait_for_systemd(container: Container) -> str:
     state = ""
     for _ in range(60):
         # Before systemd listens, there is nobody who could wait.
-        answer = container.exec_run(["systemctl", "is-system-running", "--wait"])
-        state = bytes(answer.output).decode(errors="replace").strip()
+        shown: Any = container.exec_run(["systemctl", "is-system-running", "--wait"]).output
+        state = str(shown.decode(errors="replace")).strip()
         if state in {"running", "degraded"}:
             return state
         time.sleep(0.5)
