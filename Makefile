@@ -53,6 +53,10 @@ lint: setup-test ## all linters, and that generated files are current
 	$(VENV)/python -m bakehouse.launch.case_readme --check
 	$(BAKEHOUSE) stack check >/dev/null
 
+.PHONY: collection
+collection: setup ## pack the roles as an Ansible collection, in out/collection/
+	$(VENV)/python -m bakehouse.collection
+
 .PHONY: setup
 setup: ## install what `make run` needs, start the Docker engine
 	@bootstrap/setup.sh run
