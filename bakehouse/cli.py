@@ -23,7 +23,7 @@ application = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for _command in ("stack", "build", "run", "check", "diff"):
+for _command in ("stack", "build", "run", "check", "diff", "versions"):
     import_module(f"bakehouse.commands.{_command}").register(application)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from socket import SHUT_WR
 from threading import Thread
 from typing import Any
 from uuid import uuid4
@@ -17,9 +18,11 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.networks import Network
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ReadTimeout
 
 from bakehouse import owner
-from bakehouse.errors import DownloadError, HostError
+from bakehouse.errors import CheckError, DownloadError, HostError
 
 OWNER, owner_label = owner.OWNER, owner.owner_label
 KEPT = "org.bakehouse.kept"
@@ -199,27 +202,45 @@ def running_container(
     Raises:
         HostError: The image does not exist, or the container cannot start.
     """
+    options.setdefault("detach", True)
+    with _created(reference, command, keep=keep, **options) as container:
+        _start(container)
+        yield container
+
+
+@contextmanager
+def _created(
+    reference: str, command: list[str] | None, *, keep: bool = False, **options: Any
+) -> Iterator[Container]:
     wanted = {**_label(keep=keep), **options.pop("labels", {})}
     options.setdefault("name", f"bakehouse-{uuid4().hex[:12]}")
     container = None
     try:
         try:
-            container = connect().containers.create(
-                reference, command, detach=True, labels=wanted, **options
-            )
-            container.start()
+            container = connect().containers.create(reference, command, labels=wanted, **options)
         except ImageNotFound as error:
             raise HostError(f"there is no image {reference}", remedy="build it first") from error
         except APIError as error:
-            raise HostError(
-                f"the container {options['name']} cannot start: {error.explanation}",
-                remedy="see what the engine says there",
-            ) from error
+            raise _cannot_start(options["name"], error) from error
         yield container
     finally:
         if container is not None and not keep:
             with suppress(NotFound):
                 container.remove(force=True, v=True)
+
+
+def _start(container: Container) -> None:
+    try:
+        container.start()
+    except APIError as error:
+        raise _cannot_start(str(container.name), error) from error
+
+
+def _cannot_start(name: str, error: APIError) -> HostError:
+    return HostError(
+        f"the container {name} cannot start: {error.explanation}",
+        remedy="see what the engine says there",
+    )
 
 
 def wait_for_systemd(container: Container) -> str:
@@ -327,6 +348,44 @@ def output_of(reference: str, command: list[str]) -> str:
                 f"{command[0]} ended with {status} in {reference}: {container.logs()!r}"
             )
         return text
+
+
+def answer(reference: str, command: list[str], *, stdin: bytes, timeout_s: float) -> str:
+    """Standard output of a command in a throw-away container without a network.
+
+    Args:
+        reference: Image.
+        command: Program and arguments; the image's entry point is left out.
+        stdin: What the program reads.
+        timeout_s: Seconds after which the container is removed.
+
+    Raises:
+        HostError: The image does not exist, or has no such program.
+        CheckError: The program fails or does not end in time.
+    """
+    # Not detached, so that the program's input ends where ours does.
+    options: dict[str, Any] = {"network_mode": "none", "stdin_open": True, "detach": False}
+    with _created(reference, command, entrypoint=[], **options) as container:
+        # Before it starts: of a container that has ended already, an attachment waits for ever.
+        socket: Any = container.attach_socket(params={"stdin": 1, "stream": 1})
+        channel = getattr(socket, "_sock", socket)
+        channel.settimeout(timeout_s)
+        try:
+            _start(container)
+            with suppress(ConnectionError):  # it ended before it read all; its status tells more
+                channel.sendall(stdin)
+                channel.shutdown(SHUT_WR)
+            status = int(container.wait(timeout=timeout_s)["StatusCode"])
+        except (TimeoutError, ReadTimeout, RequestsConnectionError) as error:
+            raise CheckError(
+                f"{command[0]} did not end within {timeout_s:g} s", where=reference
+            ) from error
+        finally:
+            socket.close()
+        if status != 0:
+            said = container.logs(tail=5).decode(errors="replace").strip()
+            raise CheckError(f"{command[0]} ended with {status}: {said[-300:]}", where=reference)
+        return str(container.logs(stdout=True, stderr=False, tail=100).decode(errors="replace"))
 
 
 def _label(*, keep: bool) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse import cli, errors
 
-COMMANDS = ("stack", "build", "run", "check", "diff")
+COMMANDS = ("stack", "build", "run", "check", "diff", "versions")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,1 @@
+"""Which versions machines, containers and images really have, side by side with a stack."""
