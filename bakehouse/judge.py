@@ -22,7 +22,7 @@ from bakehouse.checks import outputs
 from bakehouse.checks.result import GROUPS, Result
 from bakehouse.console import progress
 from bakehouse.errors import HostError, InputError
-from bakehouse.images import Image, get_image, lineage, roles_of
+from bakehouse.images import Image, get_image, lineage, load_images, roles_of
 from bakehouse.report import inventory, page, provenance, sbom
 from bakehouse.report.content import Report
 from bakehouse.stacks.stack import Stack
@@ -49,7 +49,12 @@ def judge(name: str, *, keep: bool = False) -> Report:
     """
     image = get_image(name)
     if image.kind == "rootfs":
-        raise InputError(f"{name} is a plain distribution and promises nothing", where=name)
+        judged = sorted(n for n, other in load_images().items() if other.kind != "rootfs")
+        raise InputError(
+            "this is a plain distribution and promises nothing",
+            where=name,
+            remedy=f"one of: {', '.join(judged)}",
+        )
     found = engine.image(f"{image.repository}:latest")
     if found is None:
         raise HostError(f"{name} is not built", where=name, remedy=f"bakehouse build {name}")

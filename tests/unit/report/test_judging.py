@@ -228,6 +228,7 @@ def asked(
     monkeypatch.setattr(engine, "image", lambda _name: found)
     monkeypatch.setattr(engine, "sweep", lambda: None)
     monkeypatch.setattr(engine, "running_container", running)
+    monkeypatch.setattr(engine, "wait_for_systemd", lambda _container: "running")
     monkeypatch.setattr(engine, "cgroup_mount", lambda: "/sys/fs/cgroup:/sys/fs/cgroup:ro")
     monkeypatch.setattr(host_tests, "run", tests)
     monkeypatch.setattr(judge, "_inside", inside)
@@ -281,6 +282,12 @@ def test_an_image_that_is_not_built_is_told_with_the_command(
     with pytest.raises(HostError, match="cpu is not built") as caught:
         judge.judge("cpu")
     assert caught.value.remedy == "bakehouse build cpu"
+
+
+def test_a_plain_distribution_is_told_with_what_can_be_judged() -> None:
+    with pytest.raises(InputError, match="promises nothing") as caught:
+        judge.judge("debian-12")
+    assert caught.value.remedy.startswith("one of: cpu, cpu-ddp, cpu-machine")
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "7"])
