@@ -23,7 +23,7 @@ application = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for _command in ("stack", "build", "run", "check", "diff", "versions"):
+for _command in ("stack", "build", "run", "check", "diff", "versions", "mirror"):
     import_module(f"bakehouse.commands.{_command}").register(application)
 
 

@@ -1,5 +1,6 @@
 """The only module that talks to docker: the SDK for containers, its command line for BuildKit."""
 
+import ipaddress
 import shutil
 import subprocess
 import time
@@ -108,6 +109,21 @@ def tag(image_id: str, repository: str, *tags: str) -> None:
                     client.images.remove(reference)
     for old in before:
         remove_if_unused(str(old.id))
+
+
+def namespaces(head: str) -> set[str]:
+    """First parts of the names of images that begin with a text."""
+    found = connect().images.list(filters={"reference": f"{head}*/*"})
+    return {tag.partition("/")[0] for image_ in found for tag in image_.tags}
+
+
+def remove_namespace(name: str) -> None:
+    """Remove all images whose names begin with `<name>/`; others keep what they share."""
+    for found in connect().images.list(filters={"reference": f"{name}/*"}):
+        for reference in found.tags:
+            if reference.startswith(f"{name}/"):
+                with suppress(APIError):
+                    connect().images.remove(reference)
 
 
 def pull(reference: str) -> str:
@@ -292,6 +308,13 @@ def remove_container(name: str) -> None:
     """Remove a container if it is there, with its anonymous volumes."""
     with suppress(NotFound):
         connect().containers.get(name).remove(force=True, v=True)
+
+
+def bridge_address() -> str:
+    """Address of this machine on the network in which containers and builds are by default."""
+    settings = connect().networks.get("bridge").attrs["IPAM"]["Config"][0]
+    network_of = ipaddress.ip_network(settings["Subnet"])
+    return str(settings.get("Gateway") or next(network_of.hosts()))
 
 
 def cgroup_mount() -> str:

@@ -83,7 +83,7 @@ class Image(Entry):
     """One image: its entry in the file, and its name.
 
     Attributes:
-        name: Its name; docker repository `bakehouse/<name>`.
+        name: Its name; docker repository `bakehouse/<name>`, or of another namespace.
     """
 
     name: Name
@@ -91,7 +91,7 @@ class Image(Entry):
     @property
     def repository(self) -> str:
         """Docker repository."""
-        return f"bakehouse/{self.name}"
+        return f"{layout.NAMESPACE}/{self.name}"
 
 
 class Images(Model):
@@ -128,6 +128,11 @@ def get_image(name: str) -> Image:
     if name not in images:
         raise InputError(f"there is no image {name}", where=name, remedy=suggestion(name, images))
     return images[name]
+
+
+def latest(name: str) -> str:
+    """Docker's reference of the newest build of an image."""
+    return f"{layout.NAMESPACE}/{name}:latest"
 
 
 def lineage(name: str) -> list[Image]:

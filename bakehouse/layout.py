@@ -16,5 +16,8 @@ IMAGES_FILE = ROOT / "images.yml"
 OUT = Path(os.environ.get("BAKEHOUSE_OUT", ROOT / "out"))
 """Results for people: one folder per image."""
 
+NAMESPACE = os.environ.get("BAKEHOUSE_NAMESPACE", "bakehouse")
+"""Head of the names of all images in docker: builds under another one touch none of this one's."""
+
 STATE = Path(os.environ.get("BAKEHOUSE_STATE", ROOT / ".bakehouse"))
 """Caches, locks, keys and build contexts; may be deleted at any time, costing only time."""

@@ -45,7 +45,7 @@ build {
       strip_path = true
     }
     post-processor "docker-tag" {
-      repository = "bakehouse/${var.image}"
+      repository = "${var.namespace}/${var.image}"
       tags       = ["latest"]
     }
   }

@@ -1,10 +1,20 @@
 variable "image" {
   type        = string
-  description = "Name of the machine image, as in images.yml; the result is docker image bakehouse/<image>:latest."
+  description = "Name of the machine image, as in images.yml; the result is docker image <namespace>/<image>:latest."
   default     = "cpu-machine"
   validation {
     condition     = var.image != "" && regex_replace(var.image, "[a-z0-9.-]", "") == ""
     error_message = "The variable image must be lower-case letters, digits, dots and dashes."
+  }
+}
+
+variable "namespace" {
+  type        = string
+  description = "Head of the name of the result in docker."
+  default     = "bakehouse"
+  validation {
+    condition     = var.namespace != "" && regex_replace(var.namespace, "[a-z0-9.-]", "") == ""
+    error_message = "The variable namespace must be lower-case letters, digits, dots and dashes."
   }
 }
 

@@ -30,8 +30,16 @@ fi
 set --
 if [ -s "$host/mirrors.json" ]; then set -- --extra-vars "@$host/mirrors.json"; fi
 
+# A bundle: apt has folders of its own then, and where there is no network the bundle answers here.
+lists=/var/lib/apt/lists
+if grep -qs /tmp/bakehouse/apt "$host/apt.conf"; then
+    lists=/tmp/bakehouse/apt/lists
+    mkdir -p "$lists/partial" /tmp/bakehouse/apt/cache/archives/partial
+fi
+if [ -e /tmp/bakehouse/mirror/server.py ]; then python3 /tmp/bakehouse/mirror/server.py; fi
+
 # The folder of package lists is a cache that starts empty but new; apt's own rule would call it fresh.
-if [ -d /var/lib/apt/lists ] && ! ls /var/lib/apt/lists/*Release >/dev/null 2>&1; then
+if [ -d /var/lib/apt/lists ] && ! ls "$lists"/*Release >/dev/null 2>&1; then
     touch --date=@0 /var/lib/apt/lists
 fi
 cd /tmp

@@ -13,6 +13,7 @@ from bakehouse.builder import containers, rootfs
 from bakehouse.builder.inputs import stack_of
 from bakehouse.builder.locks import only_one
 from bakehouse.builder.result import BuildResult, Layer, Options
+from bakehouse.builder.supply import Supply
 from bakehouse.console import progress
 from bakehouse.errors import HostError
 from bakehouse.images import Image, lineage
@@ -25,10 +26,15 @@ def build_image(
     plan_only: bool = False,
     no_cache: bool = False,
     allow_broken_stack: bool = False,
+    supply: Supply | None = None,
 ) -> BuildResult:
     """Build an image and what it stands on; as `build_lineage`, which says more."""
     options = Options(
-        stack=stack, plan_only=plan_only, no_cache=no_cache, allow_broken_stack=allow_broken_stack
+        stack=stack,
+        plan_only=plan_only,
+        no_cache=no_cache,
+        allow_broken_stack=allow_broken_stack,
+        supply=supply,
     )
     return build_lineage(name, options)[-1]
 
@@ -100,7 +106,7 @@ def _rootfs(image: Image, options: Options) -> BuildResult:
         there = engine.labels(reference).get(rootfs.INPUTS) == rootfs.inputs(image)
         key = rootfs.content_digest(image) if there and not options.no_cache else ""
     else:
-        key, there = rootfs.ensure(image, refresh=options.no_cache)
+        key, there = rootfs.ensure(image, refresh=options.no_cache, supply=options.supply)
     cached = there and not (options.plan_only and options.no_cache)
     seconds = 0.0 if cached or options.plan_only else round(time.perf_counter() - started, 2)
     found = engine.image(reference)

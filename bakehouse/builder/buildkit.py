@@ -16,7 +16,9 @@ from bakehouse import engine
 from bakehouse.builder.children import bound
 from bakehouse.builder.failures import relevant_lines
 from bakehouse.builder.result import Task
-from bakehouse.errors import BuildError, HostError
+from bakehouse.builder.supply import lacking
+from bakehouse.errors import BakehouseError, BuildError, HostError
+from bakehouse.mirror.server import NOT_THERE
 
 __all__ = ["Built", "Step", "build", "die_with_parent", "relevant_lines"]
 
@@ -93,6 +95,7 @@ def build(
 
     Raises:
         BuildError: The build failed; carries what the failing task said.
+        DownloadError: A bundle that it draws on does not have a file.
         HostError: No engine, or no client that can use BuildKit, or the disk is full.
     """
     started = time.monotonic()
@@ -202,11 +205,14 @@ def die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _failure(where: str, reader: Reader) -> BuildError | HostError:
+def _failure(where: str, reader: Reader) -> BakehouseError:
     step = reader.failed
     lines = [line for line in reader.tail if line.strip()]
     text = "\n".join(relevant_lines(list(step.lines) if step and step.lines else lines))
     whole = "\n".join([*lines, *(step.lines if step else [])])
+    missing = [line for line in whole.splitlines() if line.startswith(f"{NOT_THERE}: ")]
+    if missing:
+        return lacking("\n".join([*dict.fromkeys(missing), text]), _place(where, step))
     if "No space left on device" in whole or "no space left on device" in whole:
         return HostError(
             f"the disk is full:\n{text}",

@@ -19,7 +19,7 @@ from bakehouse.builder import (
 from bakehouse.builder.progress import show
 from bakehouse.builder.result import BuildResult, Layer, Options
 from bakehouse.builder.rootfs import content_digest_of
-from bakehouse.images import Image
+from bakehouse.images import Image, latest
 from bakehouse.stacks.constraints import refuse_broken
 from bakehouse.stacks.stack import Stack
 
@@ -75,14 +75,14 @@ def container(image: Image, options: Options, parent: BuildResult) -> BuildResul
     """
     stack = inputs.stack_of(image, options.stack)
     refuse_broken(stack, allow=options.allow_broken_stack)
-    content = content_digest_of(f"bakehouse/{image.parent}:latest")
+    content = content_digest_of(latest(str(image.parent)))
     below = identity.base_key(content)
     layers = plan.role_layers(image, stack, identity.values(image, stack), below)
     work = _planned(image, stack, layers, below, options, parent)
     if options.plan_only or work.unchanged:
         return work.result(work.present, work.planned)
     python = inputs.interpreter_of(work.base)
-    verified = wheelhouse.prepare(stack, python)
+    verified = wheelhouse.prepare(stack, python, options.supply)
     wheels = {
         layer.name: wheelhouse.wheels_of(verified, inputs.required(stack, layer))
         for layer in layers
@@ -93,9 +93,10 @@ def container(image: Image, options: Options, parent: BuildResult) -> BuildResul
         work.base,
         layers,
         content=content,
-        controller=wheelhouse.prepare_controller(python),
+        controller=wheelhouse.prepare_controller(python, options.supply),
         wheels=wheels,
         environment=image.environment,
+        supply=options.supply,
     )
     built = _run(work, folder, options, [])
     return _named(work, built, [_step_of(built, layer) for layer in layers])
@@ -114,7 +115,7 @@ def case(image: Image, options: Options, parent: BuildResult) -> BuildResult:
     if options.plan_only or work.unchanged:
         return work.result(work.present, work.planned)
     required = inputs.required(stack, layer)
-    verified = wheelhouse.prepare(stack, inputs.interpreter_of(work.base))
+    verified = wheelhouse.prepare(stack, inputs.interpreter_of(work.base), options.supply)
     folder = context.write_case(
         image.name,
         layer,
@@ -146,7 +147,7 @@ def _planned(
     bytes_of = _sizes(image, present, len(layers)) if unchanged else [0] * len(layers)
     planned, under = [], below
     for layer, size in zip(layers, bytes_of, strict=True):
-        cached = unchanged or context.marker(layer) in commands
+        cached = unchanged or context.marker(layer, options.supply) in commands
         why = "" if cached else _why(image, layer, under, options, parent)
         planned.append(
             Layer(
@@ -165,7 +166,7 @@ def _planned(
     return Work(
         image=image,
         stack=stack,
-        base=f"bakehouse/{image.parent}:latest",
+        base=latest(str(image.parent)),
         below=below,
         layers=layers,
         key=key,
@@ -201,7 +202,7 @@ def _run(work: Work, folder: Path, options: Options, more: list[str]) -> buildki
         by_name[layer.name] = (layer, under)
         under = layer.key
     with ExitStack() as resources:
-        host = resources.enter_context(host_configuration.options(work.image.name))
+        host = resources.enter_context(host_configuration.options(work.image.name, options.supply))
         display = resources.enter_context(show(work.image.name, work.planned))
 
         def on_event(event: buildkit.Event, step: buildkit.Step, line: str) -> None:
@@ -244,7 +245,7 @@ def _named(work: Work, built: buildkit.Built, steps: list[buildkit.Step]) -> Bui
 
 def _sizes(image: Image, image_id: str, count: int) -> list[int]:
     """Bytes of an image's own layers, the lowest first: of each RUN, or all that a case adds."""
-    found, parent = engine.image(image_id), engine.image(f"bakehouse/{image.parent}:latest")
+    found, parent = engine.image(image_id), engine.image(latest(str(image.parent)))
     if found is None or parent is None:
         return [0] * count
     if image.kind == "case":

@@ -8,14 +8,22 @@ import configparser
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from bakehouse import layout
+from bakehouse.builder.supply import (
+    APT_IN_LAYER,
+    Supply,
+    apt_configuration,
+    pip_configuration,
+    prefixes,
+)
 from bakehouse.errors import InputError
 from bakehouse.stacks import documents
 
@@ -23,6 +31,7 @@ MIRRORS = "BAKEHOUSE_MIRRORS"
 """Names a YAML file of address prefixes and what stands in their place."""
 
 IN_BUILD = "/tmp/bakehouse/host"  # noqa: S108 - a tmpfs of the container's own
+_APT_PROXY = re.compile(r'^Acquire::(https?)::Proxy "(.+)";$', re.MULTILINE)
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -31,37 +40,36 @@ _SYSTEM_CERTIFICATES = (
 
 
 @contextmanager
-def options(image: str) -> Iterator[list[str]]:
+def options(image: str, supply: Supply | None = None) -> Iterator[list[str]]:
     """Options for `docker build` that hand the host's configuration to one build.
+
+    With a supply it is the bundle's instead, and from a folder layers have no network at all.
 
     Raises:
         InputError: The file of mirrors is wrong.
     """
-    with files(image) as folder:
+    with files(image, supply=supply) as folder:
         secrets = [f"id={path.name},src={path}" for path in sorted(folder.iterdir())]
         more = [part for secret in secrets for part in ("--secret", secret)]
-        yield [*proxy_arguments(), *more]
+        if supply is None:
+            yield [*proxy_arguments(), *more]
+        else:
+            yield [*(["--network", "none"] if supply.folder else []), *more]
 
 
 @contextmanager
-def files(image: str, at: str = IN_BUILD) -> Iterator[Path]:
+def files(image: str, at: str = IN_BUILD, supply: Supply | None = None) -> Iterator[Path]:
     """A folder with the host's configuration as files, each there only if the host has it.
 
     Args:
         image: Whose bake or build it is for.
         at: Where the build will see the folder.
+        supply: A bundle that stands in for the host's own network.
 
     Raises:
         InputError: The file of mirrors is wrong.
     """
-    settings = pip_settings()
-    contents = {
-        "pip.conf": _as_file(settings, at),
-        "client.pem": _text(settings.get(("global", "client-cert"))),
-        "ca.pem": _certificates(settings),
-        "apt.conf": apt_proxies(),
-        "mirrors.json": _mirrors(),
-    }
+    contents = _of_host(at) if supply is None else _of_supply(supply, at)
     folder = layout.STATE / "host" / image
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
@@ -74,6 +82,29 @@ def files(image: str, at: str = IN_BUILD) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_host(at: str) -> dict[str, str]:
+    settings = pip_settings()
+    return {
+        "pip.conf": _as_file(settings, at),
+        "client.pem": _text(settings.get(("global", "client-cert"))),
+        "ca.pem": _certificates(settings),
+        "apt.conf": apt_proxies(),
+        "mirrors.json": _as_variable(mirrors()),
+    }
+
+
+def _of_supply(supply: Supply, at: str) -> dict[str, str]:
+    in_layer = at == IN_BUILD
+    address = supply.in_layers if in_layer else supply.in_machines
+    # Layers share apt's folders with builds from other sources: here they have their own.
+    folders = f'Dir::State::Lists "{APT_IN_LAYER}/lists";\nDir::Cache "{APT_IN_LAYER}/cache";\n'
+    return {
+        "pip.conf": pip_configuration(address),
+        "apt.conf": apt_configuration(address) + (folders if in_layer else ""),
+        "mirrors.json": _as_variable(prefixes(address)),
+    }
 
 
 def proxy_arguments() -> list[str]:
@@ -117,6 +148,11 @@ def apt_proxies() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def apt_proxy_addresses() -> dict[str, str]:
+    """The host's apt proxies by scheme."""
+    return {match[1]: match[2] for match in _APT_PROXY.finditer(apt_proxies())}
+
+
 def _as_file(settings: dict[tuple[str, str], str], at: str) -> str:
     """The settings that mean something inside a build: addresses, not the host's paths."""
     parser = configparser.RawConfigParser()
@@ -151,13 +187,22 @@ def _text(path: str | None) -> str:
         return ""
 
 
-def _mirrors() -> str:
+def mirrors() -> Mapping[str, str]:
+    """The mirrors that the host knows: prefixes of addresses and what stands in their place.
+
+    Raises:
+        InputError: The file that names them is wrong.
+    """
     name = os.environ.get(MIRRORS)
     if not name:
-        return ""
+        return {}
     document = documents.load(Path(name))
     if not all(isinstance(text, str) for text in document.data.values()):
         raise InputError(
             "mirrors are prefixes of addresses and what stands in their place", where=name
         )
-    return json.dumps({"bakehouse_mirrors": document.data})
+    return document.data
+
+
+def _as_variable(found: Mapping[str, str]) -> str:
+    return json.dumps({"bakehouse_mirrors": dict(found)}) if found else ""

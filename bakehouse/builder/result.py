@@ -2,17 +2,24 @@
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bakehouse.builder.supply import Supply
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to build: `plan_only` runs nothing; `no_cache` runs every layer of the named image."""
+    """How to build: `plan_only` runs nothing; `no_cache` runs every layer of the named image.
+
+    Whatever is fetched comes from `supply`, if there is one.
+    """
 
     stack: str | None = None
     plan_only: bool = False
     no_cache: bool = False
     allow_broken_stack: bool = False
+    supply: "Supply | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

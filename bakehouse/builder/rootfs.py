@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,9 +10,11 @@ from urllib.parse import urlsplit
 from bakehouse import engine, layout
 from bakehouse.builder import buildkit, context, host_configuration
 from bakehouse.builder.children import bound
+from bakehouse.builder.supply import APT_IN_LAYER, Supply
 from bakehouse.console import progress
 from bakehouse.errors import BuildError, HostError
-from bakehouse.images import Image
+from bakehouse.images import Image, latest
+from bakehouse.mirror.server import IN_LAYER
 from bakehouse.process import run
 
 ROOTFS = "org.bakehouse.rootfs"
@@ -27,16 +28,22 @@ DETERMINISTIC = {"SOURCE_DATE_EPOCH": EPOCH, "PYTHONDONTWRITEBYTECODE": "1"}
 which packages compile on purpose. What an import leaves depends on who imports first."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LATER = (
+    # A bundle's lists may be older than they promise; as an option this would stay in the image.
+    '--setup-hook=echo "Acquire::Check-Valid-Until false;" >> "$MMDEBSTRAP_APT_CONFIG"',
+)
 _DECISIVE = {"distribution", "suite", "reference", "packages", "parent"}
-_PROXY = re.compile(r'^Acquire::(https?)::Proxy "(.+)";$', re.MULTILINE)
 
 
-def ensure(image: Image, *, refresh: bool = False) -> tuple[str, bool]:
+def ensure(
+    image: Image, *, refresh: bool = False, supply: Supply | None = None
+) -> tuple[str, bool]:
     """Make a rootfs image unless it is there.
 
     Args:
         image: Of kind rootfs; its parent, if any, must be there.
         refresh: Make it again even if it is there.
+        supply: A bundle to make it from; no registry is asked then.
 
     Returns:
         Its content digest, and whether it was there already.
@@ -50,15 +57,15 @@ def ensure(image: Image, *, refresh: bool = False) -> tuple[str, bool]:
     if not refresh and present.get(INPUTS) == wanted:
         return content_digest(image), True
     if image.parent is not None:
-        _add_packages(image, f"bakehouse/{image.parent}:latest", wanted)
-    elif image.reference is None or not _pulled(image, image.reference, wanted):
-        _bootstrapped(image, wanted)
+        _add_packages(image, latest(image.parent), wanted, supply)
+    elif supply or image.reference is None or not _pulled(image, image.reference, wanted):
+        _bootstrapped(image, wanted, supply)
     return content_digest(image), False
 
 
 def inputs(image: Image) -> str:
     """Digest of all that decides a rootfs image, but for the mirror's state."""
-    below = content_digest_of(f"bakehouse/{image.parent}:latest") if image.parent else ""
+    below = content_digest_of(latest(image.parent)) if image.parent else ""
     decisive = image.model_dump(mode="json", include=_DECISIVE)
     text = json.dumps([decisive, below, EPOCH], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -76,7 +83,9 @@ def content_digest_of(reference: str) -> str:
     return hashlib.sha256("".join(layers).encode()).hexdigest() if layers else ""
 
 
-def bootstrap(image: Image, tarball: Path, *, variant: str = "minbase") -> str:
+def bootstrap(
+    image: Image, tarball: Path, *, variant: str = "minbase", supply: Supply | None = None
+) -> str:
     """Bootstrap a distribution into a tarball with mmdebstrap; returns the tarball's SHA-256.
 
     Raises:
@@ -85,17 +94,18 @@ def bootstrap(image: Image, tarball: Path, *, variant: str = "minbase") -> str:
     """
     if shutil.which("mmdebstrap") is None:
         raise HostError("mmdebstrap is not installed", remedy="run `make setup`")
+    lines = supply.sources_of(image.name) if supply else sources(str(image.suite))
     command = [
-        "mmdebstrap", f"--variant={variant}", "--mode=auto",
-        f"--include={','.join(image.packages)}", str(image.suite), str(tarball),
-        *sources(str(image.suite)),
+        "mmdebstrap", f"--variant={variant}", "--mode=auto", *(_LATER if supply else ()),
+        f"--include={','.join(image.packages)}", str(image.suite), str(tarball), *lines,
     ]  # fmt: skip
+    proxies = supply.apt_environment() if supply else _proxies()
     try:
         run(
             bound(command),
             failure=BuildError,
             remedy="check that the distribution's mirror answers: apt-get update",
-            env={**DETERMINISTIC, **_proxies()},
+            env={**DETERMINISTIC, **proxies},
             quiet=True,
         )
     except BuildError as error:
@@ -151,17 +161,21 @@ def _is_public(uri: str) -> bool:
 
 def _proxies() -> dict[str, str]:
     """The host's apt proxies as variables: as apt options they would stay in the image."""
-    return {f"{m[1]}_proxy": m[2] for m in _PROXY.finditer(host_configuration.apt_proxies())}
+    found = host_configuration.apt_proxy_addresses()
+    return {f"{scheme}_proxy": address for scheme, address in found.items()}
 
 
-def _bootstrapped(image: Image, wanted: str) -> None:
-    progress.print(f"  bootstrapping {image.distribution} {image.suite} from its mirror")
+def _bootstrapped(image: Image, wanted: str, supply: Supply | None) -> None:
+    origin = supply.name if supply else "its mirror"
+    progress.print(
+        f"  bootstrapping {image.distribution} {image.suite} from {origin}", markup=False
+    )
     scratch = layout.STATE / "rootfs"
     scratch.mkdir(parents=True, exist_ok=True)
     tarball = scratch / f"{image.name}.tar"
     try:
         with progress.status(f"{image.name}: mmdebstrap"):
-            digest = bootstrap(image, tarball)
+            digest = bootstrap(image, tarball, supply=supply)
         changes = [
             f"ENV PATH={PATH}",
             'CMD ["/bin/bash"]',
@@ -191,23 +205,27 @@ def _pulled(image: Image, reference: str, wanted: str) -> bool:
     return True
 
 
-def _add_packages(image: Image, base: str, wanted: str) -> None:
+def _add_packages(image: Image, base: str, wanted: str, supply: Supply | None = None) -> None:
     packages = " ".join(image.packages)
     command = "/lib/systemd/systemd" if "systemd" in image.packages else "/bin/bash"
+    mounts = "".join(f"--mount={mount} " for mount in context.bundle_mount(supply))
     folder = context.write_dockerfile(
         image.name,
         f"FROM {base}\n"
         "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
         "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked "
         f"--mount=type=secret,id=apt.conf,target={host_configuration.IN_BUILD}/apt.conf "
-        "--mount=type=tmpfs,target=/tmp "
+        f"--mount=type=tmpfs,target=/tmp {mounts}"
         f"if [ -s {host_configuration.IN_BUILD}/apt.conf ]; "
         f"then export APT_CONFIG={host_configuration.IN_BUILD}/apt.conf; fi; "
+        f"mkdir -p {APT_IN_LAYER}/lists/partial {APT_IN_LAYER}/cache/archives/partial; "
+        f"if [ -e {IN_LAYER}/server.py ]; then python3 {IN_LAYER}/server.py; fi; "
         "apt-get update --quiet && DEBIAN_FRONTEND=noninteractive "
         f"apt-get install --quiet --yes --no-install-recommends {packages}\n"
         f'CMD ["{command}"]\nLABEL {INPUTS}={wanted}\n',
+        supply,
     )
     # The packages' versions are the mirror's, so a new build must ask it again.
-    with host_configuration.options(image.name) as more:
+    with host_configuration.options(image.name, supply) as more:
         built = buildkit.build(folder, where=image.name, options=["--no-cache", *more])
     engine.tag(built.image_id, image.repository, "latest")

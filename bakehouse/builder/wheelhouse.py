@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel
 from bakehouse import layout
 from bakehouse.builder.children import bound
 from bakehouse.builder.locks import only_one
+from bakehouse.builder.supply import Supply
 from bakehouse.console import progress
 from bakehouse.errors import DownloadError
 from bakehouse.process import run
@@ -56,35 +57,42 @@ class Interpreter:
         return options
 
 
-def prepare(stack: Stack, interpreter: Interpreter | None = None) -> Path:
+def usual() -> Interpreter:
+    """Debian 12's Python, on this machine's architecture."""
+    return Interpreter(version="3.11", glibc=36, machine=os.uname().machine)
+
+
+def prepare(
+    stack: Stack, interpreter: Interpreter | None = None, supply: Supply | None = None
+) -> Path:
     """Folder of verified wheels of all Python records of a stack; later calls cost nothing.
 
     Args:
         stack: Its records name the wheels and their digests.
         interpreter: The image's Python; Debian 12's on this machine's architecture by default.
+        supply: Where to fetch them, instead of the host's indexes.
 
     Raises:
         DownloadError: A wheel cannot be had, or is not what its record promises.
     """
-    usual = Interpreter(version="3.11", glibc=36, machine=os.uname().machine)
-    python = interpreter or usual
+    python = interpreter or usual()
     records = [record for record in stack.records.values() if isinstance(record, PythonRecord)]
     requirements = {(r.name, r.version): r for record in records for r in record.requirements}
     indexes = tuple(record.index for record in records if record.index)
-    other = "" if python == usual else f"-{python}"
+    other = "" if python == usual() else f"-{python}"
     folder = layout.STATE / "wheelhouse" / f"{stack.name}{other}"
-    _fill(folder, requirement_lines(requirements.values()), python, indexes)
+    _fill(folder, requirement_lines(requirements.values()), python, indexes, supply)
     return folder
 
 
-def prepare_controller(interpreter: Interpreter) -> Path:
+def prepare_controller(interpreter: Interpreter, supply: Supply | None = None) -> Path:
     """Folder of verified wheels of Ansible for an image's Python, with their requirements.txt.
 
     Raises:
         DownloadError: A wheel cannot be had.
     """
     folder = layout.STATE / "wheelhouse" / f"controller-{interpreter}"
-    _fill(folder, controller_lines(), interpreter, ())
+    _fill(folder, controller_lines(), interpreter, (), supply)
     return folder
 
 
@@ -115,7 +123,11 @@ def wheels_of(folder: Path, requirements: Iterable[Requirement]) -> list[Path]:
 
 
 def _fill(
-    folder: Path, lines: list[str], interpreter: Interpreter, indexes: tuple[str, ...]
+    folder: Path,
+    lines: list[str],
+    interpreter: Interpreter,
+    indexes: tuple[str, ...],
+    supply: Supply | None,
 ) -> None:
     stamp = folder / ".complete"
     content = json.dumps([lines, interpreter.pip_options()])
@@ -132,7 +144,7 @@ def _fill(
             present = [folder] if folder.is_dir() else []
             with progress.status(f"fetching {len(lines)} wheels"):
                 for batch in _batches(lines):
-                    _download(partial, batch, interpreter, indexes, present)
+                    _download(partial, batch, interpreter, indexes, present, supply)
             (partial / REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
             (partial / ".complete").write_text(digest)
             shutil.rmtree(folder, ignore_errors=True)
@@ -158,6 +170,7 @@ def _download(
     interpreter: Interpreter,
     indexes: tuple[str, ...],
     present: list[Path],
+    supply: Supply | None,
 ) -> None:
     requirements = folder / REQUIREMENTS
     requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -168,6 +181,11 @@ def _download(
         *interpreter.pip_options(),
         *[part for old in present for part in ("--find-links", str(old))],
     ]  # fmt: skip
+    if supply is not None:
+        options, environment = supply.pip_options()
+        remedy = "see pip's message; `bakehouse mirror check` says whether the bundle is whole"
+        run([*command, *options], failure=DownloadError, remedy=remedy, env=environment, quiet=True)
+        return
     remedy = "see pip's message; `bakehouse stack lock --dry-run` compares digests with the index"
     try:
         run(command, failure=DownloadError, remedy=remedy, quiet=True)

@@ -1,6 +1,7 @@
 """`bakehouse build`."""
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,8 @@ Examples:
 
     bakehouse build cpu --stack gpu-cuda13 --json
 
+    bakehouse build cpu --mirror out/mirror/cpu      # from a bundle, layers without a network
+
 What the host knows about its network is handed to builds and stays in no layer: pip's settings,
 certificates, apt's proxies, `http_proxy` and its kin, and the mirrors in the YAML file that
 `BAKEHOUSE_MIRRORS` names (prefix of an address: what stands in its place).
@@ -49,6 +52,14 @@ def register(application: typer.Typer) -> None:
         no_cache: Annotated[
             bool, typer.Option("--no-cache", help="Run every layer of these images.")
         ] = False,
+        mirror: Annotated[
+            str | None,
+            typer.Option(
+                metavar="DIR|ADDRESS",
+                envvar="BAKEHOUSE_BUNDLE",
+                help="Fetch everything from this bundle of `bakehouse mirror create`.",
+            ),
+        ] = None,
         allow_broken_stack: Annotated[
             bool, typer.Option("--allow-broken-stack", help="Build although a rule is broken.")
         ] = False,
@@ -56,11 +67,17 @@ def register(application: typer.Typer) -> None:
     ) -> None:
         from bakehouse.builder.build import build_lineage
         from bakehouse.builder.result import Options
+        from bakehouse.builder.supply import opened
 
-        options = Options(
-            stack=stack, plan_only=plan, no_cache=no_cache, allow_broken_stack=allow_broken_stack
-        )
-        built = {r.image: r for name in images for r in build_lineage(name, options)}
+        with opened(mirror) if mirror else nullcontext() as supply:
+            options = Options(
+                stack=stack,
+                plan_only=plan,
+                no_cache=no_cache,
+                allow_broken_stack=allow_broken_stack,
+                supply=supply,
+            )
+            built = {r.image: r for name in images for r in build_lineage(name, options)}
         if as_json:
             typer.echo(json.dumps([result.as_json() for result in built.values()], indent=1))
         elif plan:

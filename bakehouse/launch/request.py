@@ -6,7 +6,7 @@ from typing import Any
 
 from bakehouse import engine, layout
 from bakehouse.errors import InputError, RunError
-from bakehouse.images import load_images
+from bakehouse.images import latest, load_images
 from bakehouse.launch.case import Case, load_case
 
 
@@ -73,7 +73,7 @@ def prepare(
     node_count = nodes or case.resources.nodes
     _check_kill(kill_node, kill_after_step, node_count)
     image_name = _image_name(name)
-    reference = image or f"bakehouse/{image_name}:latest"
+    reference = image or latest(image_name)
     found = engine.image(reference)
     if found is None:
         raise RunError(

@@ -7,6 +7,7 @@ from bakehouse import engine
 from bakehouse.builder import ledger
 from bakehouse.builder import plan as layers
 from bakehouse.builder.result import BuildResult, Options
+from bakehouse.builder.supply import Supply
 from bakehouse.errors import HostError
 from bakehouse.images import Image
 from bakehouse.machines import packer
@@ -39,12 +40,12 @@ def bake(image: Image, stack: Stack, options: Options | None = None) -> BuildRes
     if shutil.which("packer") is None:
         raise HostError("packer is not installed", remedy="run `make setup`, which installs it")
     _remove_nameless(image)
-    return _baked(job)
+    return _baked(job, chosen.supply)
 
 
-def _baked(job: Bake) -> BuildResult:
+def _baked(job: Bake, supply: Supply | None) -> BuildResult:
     started = time.monotonic()
-    built = packer.build(job)
+    built = packer.build(job, supply)
     build_id = layers.build_id(job.whole.key)
     engine.tag(built.image_id, job.image.repository, "latest", build_id)
     seconds = time.monotonic() - started

@@ -21,6 +21,7 @@ from bakehouse.builder.buildkit import Step
 from bakehouse.builder.children import bound
 from bakehouse.builder.failures import relevant_lines
 from bakehouse.builder.progress import show
+from bakehouse.builder.supply import Supply
 from bakehouse.errors import BuildError
 from bakehouse.machines.output import Output
 from bakehouse.machines.plan import BUILD_LABEL, IMAGE_LABEL, Bake
@@ -42,7 +43,7 @@ class Built:
     steps: dict[str, Step]
 
 
-def build(job: Bake) -> Built:
+def build(job: Bake, supply: Supply | None = None) -> Built:
     """Run `packer build`; writes packer.log and packer-manifest.json beside the other results.
 
     Raises:
@@ -53,14 +54,14 @@ def build(job: Bake) -> Built:
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / "packer-manifest.json"
     with (
-        host_configuration.files(job.image.name, HOST) as host,
+        host_configuration.files(job.image.name, HOST, supply) as host,
         tempfile.TemporaryDirectory(prefix="bakehouse-packer-") as scratch,
     ):
         variables = Path(scratch, "variables.json")
         variables.write_text(json.dumps(_variables(job, host)), encoding="utf-8")
         container = f"bakehouse-packer-{job.image.name}-{uuid4().hex[:8]}"
         given = {
-            **_given(job, host),
+            **_given(job, host, supply),
             "container": container,
             "variables_file": variables,
             "manifest": manifest,
@@ -72,7 +73,7 @@ def build(job: Bake) -> Built:
     return Built(image_id=str(builds[-1]["artifact_id"]), steps=steps)
 
 
-def _given(job: Bake, host: Path) -> dict[str, object]:
+def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
     """Values of the variables of packer/."""
     labels = {
         IMAGE_LABEL: job.image.name,
@@ -81,11 +82,12 @@ def _given(job: Bake, host: Path) -> dict[str, object]:
     }
     return {
         "image": job.image.name,
+        "namespace": layout.NAMESPACE,
         "playbook": job.image.playbook,
         "stack": job.stack.name,
         "base_image": job.base,
         "owner": engine.owner_label()[engine.OWNER],
-        "wheelhouse": wheelhouse.prepare(job.stack),
+        "wheelhouse": wheelhouse.prepare(job.stack, supply=supply),
         "host_configuration": host,
         "environment": json.dumps(_network(host)),
         "cgroup_mount": engine.cgroup_mount(),

@@ -10,7 +10,7 @@ from bakehouse.builder import identity, ledger, plan, wheelhouse
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.result import BuildResult, Layer
 from bakehouse.builder.rootfs import content_digest_of
-from bakehouse.images import Image, playbook_roles
+from bakehouse.images import Image, latest, playbook_roles
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks.stack import Stack
 
@@ -86,7 +86,7 @@ def planned(image: Image, stack: Stack, *, no_cache: bool = False) -> Bake:
     Raises:
         InputError: The playbook is wrong, or names a role that does not exist.
     """
-    base = f"bakehouse/{image.parent}:latest"
+    base = latest(str(image.parent))
     ansible = _layer("ansible", {}, {"requirements": wheelhouse.controller_lines()})
     below = ansible.with_key(content_digest_of(base)).key
     variables = {**stack.variables, **identity.values(image, stack)}

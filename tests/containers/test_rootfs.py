@@ -61,7 +61,7 @@ def stand_in_for_bootstrap(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have mmdebstrap, which takes 20 s, replaced by a tarball of one file; returns its uses."""
     used: list[str] = []
 
-    def bootstrap(wanted: Image, path: Path) -> str:
+    def bootstrap(wanted: Image, path: Path, **_options: object) -> str:
         used.append(wanted.name)
         return tarball(path)
 

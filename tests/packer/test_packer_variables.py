@@ -26,6 +26,7 @@ def test_the_defaults_are_valid() -> None:
     [
         "image=Not_A_Name",
         "image=",
+        "namespace=Upper",
         "playbook=../cpu",
         "stack=cpu.yml",
         "base_image=",

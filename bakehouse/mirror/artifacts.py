@@ -1,0 +1,149 @@
+"""Archives and keys of a stack's records: each is verified before it is stored."""
+
+import os
+import platform
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakehouse.errors import InputError
+from bakehouse.mirror.server import place_of
+from bakehouse.stacks import download
+from bakehouse.stacks.download import Policy
+from bakehouse.stacks.openpgp import fingerprints
+from bakehouse.stacks.records import (
+    ArchiveRecord,
+    ArchivesRecord,
+    RepositoriesRecord,
+    RepositoryRecord,
+)
+from bakehouse.stacks.stack import Stack
+from bakehouse.stacks.validation import suggestion
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file that a record names.
+
+    Attributes:
+        component: The record.
+        url: Its address.
+        sha256: Its digest, if the record has it.
+        fingerprint: Of the only key in it, if the record has it.
+    """
+
+    component: str
+    url: str
+    sha256: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies in a bundle."""
+        return place_of(self.url)
+
+
+def this_machine() -> str:
+    """This machine's platform, as records name it: debian12-x86_64."""
+    release = platform.freedesktop_os_release()
+    name = {"amzn": "amazon"}.get(release["ID"], release["ID"])
+    return f"{name}{release.get('VERSION_ID', '')}-{os.uname().machine}"
+
+
+def chosen_platforms(stack: Stack, given: Iterable[str]) -> tuple[str, ...]:
+    """The platforms whose archives and keys are wanted.
+
+    Raises:
+        InputError: No record of the stack speaks of one that was given.
+    """
+    known = {this_machine(), *_platforms(stack)}
+    wanted = tuple(dict.fromkeys(given)) or (this_machine(),)
+    if ALL in wanted:
+        return tuple(sorted(known))
+    for name in wanted:
+        if name not in known:
+            raise InputError(
+                f"no record of {stack.name} speaks of the platform {name}",
+                where=f"--platform {name}",
+                remedy=suggestion(name, {ALL, *known}),
+            )
+    return wanted
+
+
+def wanted(stack: Stack, platforms: Collection[str]) -> tuple[list[Artifact], list[str]]:
+    """Archives and keys of a stack for some platforms, and what it does not have for them."""
+    found: dict[Artifact, None] = {}
+    left_out = []
+    machines = {name.rpartition("-")[2] for name in platforms}
+    for component, record in stack.records.items():
+        if isinstance(record, ArchiveRecord | ArchivesRecord):
+            matching = [
+                Artifact(component=component, url=artefact.url, sha256=artefact.sha256)
+                for name, artefact in record.artifacts().items()
+                if not name or name in machines
+            ]
+        elif isinstance(record, RepositoryRecord | RepositoriesRecord):
+            matching = [
+                Artifact(
+                    component=component,
+                    url=repository.key_url,
+                    sha256=repository.key_sha256,
+                    fingerprint=repository.key_fingerprint,
+                )
+                for name, repository in record.repositories().items()
+                if not name or name in platforms
+            ]
+        else:
+            continue
+        found |= dict.fromkeys(matching)
+        if not matching:
+            left_out.append(f"{component}: nothing for {', '.join(platforms)}")
+    return list(found), left_out
+
+
+def fetch(artifact: Artifact, folder: Path, policy: Policy) -> bool:
+    """Bring an artefact into a bundle, verified; says whether it had to be fetched.
+
+    Raises:
+        DownloadError: It cannot be had, or is not what its record promises.
+    """
+    path = folder / artifact.place
+    if path.is_file() and _is_promised(artifact, path.read_bytes()):
+        return False
+    if artifact.fingerprint is None and artifact.sha256 is not None:
+        download.fetch(artifact.url, path, sha256=artifact.sha256, policy=policy)
+        return True
+    content = download.content(artifact.url, policy)
+    if artifact.sha256 is not None and download.digest_of(content) != artifact.sha256:
+        found = download.digest_of(content)
+        raise download.mismatch(artifact.url, expected=artifact.sha256, found=found)
+    present = fingerprints(content)
+    if artifact.fingerprint is not None and present != [artifact.fingerprint.upper()]:
+        raise download.mismatch(
+            artifact.url,
+            kind="key",
+            expected=artifact.fingerprint.upper(),
+            found=" and ".join(present) or "no key",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+    return True
+
+
+def _is_promised(artifact: Artifact, content: bytes) -> bool:
+    same = artifact.sha256 is None or download.digest_of(content) == artifact.sha256
+    key = artifact.fingerprint
+    return same and (key is None or fingerprints(content) == [key.upper()])
+
+
+def _platforms(stack: Stack) -> set[str]:
+    return {
+        name
+        for record in stack.records.values()
+        if isinstance(record, RepositoriesRecord)
+        for name in record.by_platform
+    }

@@ -1,0 +1,125 @@
+"""Archives and keys are chosen by platform and verified before they are stored."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from ruamel.yaml import YAML
+
+from bakehouse import layout
+from bakehouse.errors import DownloadError, InputError
+from bakehouse.mirror import artifacts
+from bakehouse.stacks.download import Policy
+from bakehouse.stacks.stack import Stack, load_stack
+
+ARCHIVE, KEY = b"an archive", b"a key"
+VENDOR = "https://vendor.example"
+HERE = "debian12-x86_64"
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def repository(key: str) -> dict[str, str]:
+    return {
+        "repository": f"{VENDOR}/{key}",
+        "key_url": f"{VENDOR}/{key}.asc",
+        "key_sha256": digest(KEY),
+    }
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    records = {
+        "docker_release": {"version": "1", "package": "docker.io"},
+        "enroot_release": {"version": "1", "url": f"{VENDOR}/e.tar", "sha256": digest(ARCHIVE)},
+        "aws_cli_release": {
+            "version": "1",
+            "by_architecture": {
+                name: {"url": f"{VENDOR}/cli-{name}.zip", "sha256": digest(ARCHIVE)}
+                for name in ("x86_64", "aarch64")
+            },
+        },
+        "nvidia_dcgm_release": {
+            "version": "1",
+            "package": "dcgm",
+            "by_platform": {
+                name: repository(name) for name in ("ubuntu24.04-x86_64", "amazon2023-aarch64")
+            },
+        },
+    }
+    path = tmp_path / "stacks"
+    path.mkdir()
+    with (path / "tiny.yml").open("w") as file:
+        YAML().dump(records, file)
+    monkeypatch.setattr(layout, "STACKS", path)
+    monkeypatch.setattr("bakehouse.stacks.stack.known_components", lambda: set(records))
+    return load_stack("tiny")
+
+
+@pytest.fixture
+def vendor() -> Iterator[servers.Server]:
+    with servers.serving() as server:
+        server.files |= {"/e.tar": ARCHIVE, "/key.asc": KEY}
+        yield server
+
+
+def policy(vendor: servers.Server) -> Policy:
+    return Policy(mirrors={f"{VENDOR}/": f"http://{vendor.address}/"}, attempts=1)
+
+
+def test_one_platform_has_its_own_and_what_serves_all(stack: Stack) -> None:
+    found, left_out = artifacts.wanted(stack, ["ubuntu24.04-x86_64"])
+    assert [a.place for a in found] == [
+        "https/vendor.example/e.tar",
+        "https/vendor.example/cli-x86_64.zip",
+        "https/vendor.example/ubuntu24.04-x86_64.asc",
+    ]
+    assert left_out == []
+
+
+def test_what_a_platform_cannot_have_is_told(stack: Stack) -> None:
+    _, left_out = artifacts.wanted(stack, [HERE])
+    assert left_out == [f"nvidia_dcgm_release: nothing for {HERE}"]
+
+
+def test_all_platforms_are_those_of_the_records_and_this_one(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "this_machine", lambda: HERE)
+    chosen = artifacts.chosen_platforms(stack, ["all"])
+    assert chosen == ("amazon2023-aarch64", HERE, "ubuntu24.04-x86_64")
+    assert len(artifacts.wanted(stack, chosen)[0]) == 5
+    assert artifacts.chosen_platforms(stack, []) == (HERE,)
+
+
+def test_a_platform_that_no_record_knows_is_refused(stack: Stack) -> None:
+    with pytest.raises(InputError, match=r"ubuntu24\.04-x86_64"):
+        artifacts.chosen_platforms(stack, ["ubuntu24.4-x86_64"])
+
+
+def test_what_is_there_is_not_fetched_again(
+    stack: Stack, vendor: servers.Server, tmp_path: Path
+) -> None:
+    archive = artifacts.wanted(stack, [HERE])[0][0]
+    assert artifacts.fetch(archive, tmp_path, policy(vendor))
+    assert (tmp_path / archive.place).read_bytes() == ARCHIVE
+    assert not artifacts.fetch(archive, tmp_path, policy(vendor))
+    assert vendor.asked == ["/e.tar"]
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [{"sha256": digest(b"other")}, {"fingerprint": "A" * 40}],
+    ids=["digest", "fingerprint"],
+)
+def test_what_is_not_promised_is_not_stored(
+    vendor: servers.Server, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    wanted = artifacts.Artifact(component="x_release", url=f"{VENDOR}/key.asc", **expected)
+    with pytest.raises(DownloadError, match="wrong"):
+        artifacts.fetch(wanted, tmp_path, policy(vendor))
+    assert [path for path in tmp_path.rglob("*") if "vendor" in str(path) and path.is_file()] == []
