@@ -2,6 +2,7 @@
 
 import ast
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -230,6 +231,18 @@ def test_loaded_and_installed_modules_are_both_told(node: FakeNode) -> None:
         ("3.1.0", "/sys/module/efa/version (loaded)"),
         ("3.3.0", "modinfo efa (on disk)"),
     ]
+
+
+def test_a_driver_that_differs_from_its_libraries_is_told(node: FakeNode) -> None:
+    node.write("/proc/driver/nvidia/version", "Kernel Module  595.91.07  Release Build\n")
+    node.says("/usr/bin/nvidia-smi", "595.91.06")
+    assert versions_of(examined(node, "nvidia_driver")) == ["595.91.07", "595.91.06"]
+
+
+def test_a_program_that_never_stops_printing_fills_no_memory(node: FakeNode) -> None:
+    node.program("/usr/bin/docker", "exec yes")
+    problem = sent(node.root, limit_s=3.0)["components"]["docker"]["problems"][0]
+    assert f"ended with {-signal.SIGXFSZ} and gives no version: y y y" in problem
 
 
 def test_an_image_is_not_asked_what_the_machine_below_runs(node: FakeNode) -> None:
