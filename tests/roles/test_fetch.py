@@ -135,7 +135,7 @@ def repository(vendor: Container, key: str, expected: str, kind: str) -> dict[st
 
 
 INSTALL = {"ansible.builtin.apt": {"name": "{{ fetch_package }}={{ fetch_record.version }}*"}}
-REMOVE = "rm -f /etc/apt/keyrings/vendor* /etc/apt/sources.list.d/vendor*; dpkg --purge tool"
+REMOVE = "rm -f /etc/apt/keyrings/*.asc /etc/apt/sources.list.d/vendor*; dpkg --purge tool"
 
 
 @pytest.mark.parametrize("kind", ["key_sha256", "key_fingerprint"])
@@ -148,6 +148,13 @@ def test_a_package_is_installed_from_a_repository_and_a_second_run_changes_nothi
     assert shell(vendor, "dpkg-query --show tool") == "tool\t1.0+fixture"
     second = fetch(INSTALL, **given)
     assert second["stats"]["target"]["changed"] == 0
+    shell(vendor, REMOVE)
+
+
+def test_two_components_may_come_from_one_repository(fetch: Fetch, vendor: Container) -> None:
+    for name in ("vendor", "vendor-too"):
+        given = repository(vendor, "vendor", "vendor", "key_fingerprint") | {"fetch_name": name}
+        assert failure(fetch(INSTALL, **given), "target") == ""
     shell(vendor, REMOVE)
 
 
@@ -169,7 +176,9 @@ def test_another_key_than_the_expected_one_is_refused(
 ) -> None:
     report = fetch(INSTALL, **repository(vendor, "stranger", "vendor", kind))
     assert "expected" in failure(report, "target")
-    assert "vendor" not in shell(vendor, "ls /etc/apt/keyrings /etc/apt/sources.list.d")
+    left = shell(vendor, "ls /etc/apt/keyrings /etc/apt/sources.list.d")
+    assert "vendor" not in left
+    assert ".asc" not in left
 
 
 def test_a_repository_signed_by_another_key_is_refused(fetch: Fetch, vendor: Container) -> None:

@@ -71,8 +71,7 @@ def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Varia
 def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
     """A task that applies a role, keeps its message if it fails, and tidies up what it added."""
     places = ["/etc/apt/sources.list.d/{}.sources", "/etc/yum.repos.d/{}.repo"]
-    keys = ["/etc/apt/keyrings/{}.asc", "/etc/pki/rpm-gpg/{}.asc"]
-    tidied = [path.format(role) for path in places + keys]
+    tidied = [path.format(role) for path in places]
     message = {f"message_{role}_{fault.__name__}": "{{ ansible_failed_result | to_json }}"}
     return {
         "block": [{"ansible.builtin.include_role": {"name": role}, "vars": given}],
