@@ -165,7 +165,7 @@ def interrupt_while_recording(site: Site) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert not site.bundle.exists(), "it has its name only when it is whole"
-    assert engine.namespaces("bakehouse-recording") == set()
+    assert engine.namespaces(f"bakehouse-recording-{process.pid}-") == set()
 
 
 Copied = Callable[[], Path]

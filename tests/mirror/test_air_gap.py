@@ -68,8 +68,9 @@ def test_the_bundle_has_every_kind_of_download_and_says_who_wants_it(site: Site)
     assert done.status == 0, done.stderr
 
 
-def test_recording_leaves_no_images_and_touches_none(site: Site) -> None:
-    assert engine.namespaces("bakehouse-recording") == set()
+def test_recording_leaves_no_caches_and_no_image_of_the_users(site: Site) -> None:
+    """That it leaves no images of its own is looked at when all tests have ended."""
+    assert engine.image(site.tree.reference) is None
     assert not site.bundle.with_name(f"{site.bundle.name}.part").exists()
     assert not (site.tree.state / "recording").exists() or not any(
         (site.tree.state / "recording").iterdir()
