@@ -89,8 +89,25 @@ def mechanism() -> str:
 
 def marker(layer: Layer, supply: Supply | None = None) -> str:
     """The text by which a layer is found in BuildKit's progress and cache records."""
-    bundle = f" bundle={supply.digest[:12]}" if supply and supply.folder else ""
+    bundle = f" bundle={supply.digest[:12]}" if supply else ""
     return f"bakehouse-layer={layer.name}:{layer.key[:24]}{bundle};"
+
+
+def apt_mounts(lists: str, supply: Supply | None) -> list[str]:
+    """The mounts of apt's folders: caches, or with a bundle nothing that other builds fetched.
+
+    Args:
+        lists: Name of the cache of package lists. Lists that were fetched from another base's
+            sources would look fresh, but lack packages.
+        supply: Where apt asks. Its builds also need not wait until others let go of the caches.
+    """
+    folders = ("/var/cache/apt", "/var/lib/apt/lists")
+    if supply is not None:
+        return [f"type=tmpfs,target={folder}" for folder in folders]
+    return [
+        f"type=cache,target={folders[0]},sharing=locked",
+        f"type=cache,id={lists},target={folders[1]},sharing=locked",
+    ]
 
 
 def bundle_mount(supply: Supply | None) -> list[str]:
@@ -127,9 +144,7 @@ def _step(layer: Layer, content: str, supply: Supply | None = None) -> str:
         f"type=bind,from=ansible,source={CONTROLLER},target=/media",
         f"type=bind,source={layer.name},target=/mnt",
         "type=tmpfs,target=/tmp",
-        "type=cache,target=/var/cache/apt,sharing=locked",
-        # Lists that were fetched from another base's sources would look fresh, but lack packages.
-        f"type=cache,id=bakehouse-lists-{content[:16]},target=/var/lib/apt/lists,sharing=locked",
+        *apt_mounts(f"bakehouse-lists-{content[:16]}", supply),
         # What the first layer finds out of the distribution, the others need not find out again.
         f"type=cache,id=bakehouse-facts-{content[:16]},target=/tmp/bakehouse/facts",
         *[

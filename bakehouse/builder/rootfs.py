@@ -208,13 +208,12 @@ def _pulled(image: Image, reference: str, wanted: str) -> bool:
 def _add_packages(image: Image, base: str, wanted: str, supply: Supply | None = None) -> None:
     packages = " ".join(image.packages)
     command = "/lib/systemd/systemd" if "systemd" in image.packages else "/bin/bash"
-    mounts = "".join(f"--mount={mount} " for mount in context.bundle_mount(supply))
+    apt = context.apt_mounts("/var/lib/apt/lists", supply)
+    mounts = "".join(f"--mount={mount} " for mount in [*apt, *context.bundle_mount(supply)])
     folder = context.write_dockerfile(
         image.name,
         f"FROM {base}\n"
-        "RUN --mount=type=cache,target=/var/cache/apt,sharing=locked "
-        "--mount=type=cache,target=/var/lib/apt/lists,sharing=locked "
-        f"--mount=type=secret,id=apt.conf,target={host_configuration.IN_BUILD}/apt.conf "
+        f"RUN --mount=type=secret,id=apt.conf,target={host_configuration.IN_BUILD}/apt.conf "
         f"--mount=type=tmpfs,target=/tmp {mounts}"
         f"if [ -s {host_configuration.IN_BUILD}/apt.conf ]; "
         f"then export APT_CONFIG={host_configuration.IN_BUILD}/apt.conf; fi; "
