@@ -67,7 +67,8 @@ def _specification(package: Package, root: Path) -> str:
         "%description",
         "%install",
         f"mkdir -p %{{buildroot}}; cp -a {root}/. %{{buildroot}}/",
-        *(["%post", package.after] if package.after else []),
+        # In Lua, which is a part of rpm: a shell would have to come from a package.
+        *(["%post -p <lua>", f"os.execute([[{package.after}]])"] if package.after else []),
         "%files",
         *[f'"{name}"' for name in sorted(package.files)],
     ]

@@ -90,10 +90,25 @@ def link(target: str) -> File:
 @cache
 def library(source: str, *options: str) -> File:
     """A shared library, compiled from C with this machine's compiler."""
+    return _compiled(source, ("-shared", "-fPIC", *options), ())
+
+
+@cache
+def linked_program(source: str, *options: str, **libraries: File) -> File:
+    """A program, compiled from C and linked to libraries, each named as in `-lNAME`."""
+    return _compiled(source, options, tuple(libraries.items()))
+
+
+def _compiled(
+    source: str, options: tuple[str, ...], libraries: tuple[tuple[str, File], ...]
+) -> File:
     with tempfile.TemporaryDirectory() as folder:
-        code, made = Path(folder, "library.c"), Path(folder, "library.so")
+        code, made = Path(folder, "source.c"), Path(folder, "made")
         code.write_text(source, encoding="utf-8")
-        command = ["gcc", "-shared", "-fPIC", *options, "-o", str(made), str(code)]
+        linked = [f"-L{folder}", *(f"-l{name}" for name, _ in libraries)]
+        for name, file in libraries:
+            Path(folder, f"lib{name}.so").write_bytes(file.content)
+        command = ["gcc", "-o", str(made), str(code), *options, *linked]
         subprocess.run(command, check=True, capture_output=True)
         return File(content=made.read_bytes(), mode=0o755)
 
