@@ -71,8 +71,8 @@ def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bakehouse check nod", ["node"]),
         ("bakehouse run cpu", ["cpu-ddp"]),
         ("bakehouse versions loc", ["localhost"]),
-        ("bakehouse versions x --stack gpu", ["gpu-cuda13"]),
-        ("bakehouse stack show gpu", ["gpu-cuda13"]),
+        ("bakehouse versions x --stack gpu-c", ["gpu-cuda13"]),
+        ("bakehouse stack show gpu-c", ["gpu-cuda13"]),
         ("bakehouse stack bump cpu dock", ["docker_release"]),
     ],
 )

@@ -136,4 +136,4 @@ ACCELERATOR = {
 
 
 def test_the_accelerator_stack_is_complete() -> None:
-    assert {f"{name}_release" for name in ACCELERATOR} == set(load_stack("gpu-cuda13").records)
+    assert {f"{name}_release" for name in ACCELERATOR} <= set(load_stack("gpu-cuda13").records)

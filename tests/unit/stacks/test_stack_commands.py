@@ -20,7 +20,8 @@ def test_list_names_every_stack_with_its_digest_and_versions(tree: StackTree) ->
     done = tree.run("stack", "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     listed = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert list(listed) == ["cpu", "gpu-cuda13"] == stack_names()
+    assert list(listed) == stack_names()
+    assert {"cpu", "gpu-cuda13", "gpu-wheels"} <= set(listed)
     for name, entry in listed.items():
         stack = load_stack(name)
         canonical = json.dumps(stack.variables, sort_keys=True, separators=(",", ":"))
@@ -42,9 +43,10 @@ def test_the_digest_is_of_what_is_said_not_of_how_it_is_written(tree: StackTree)
 
 
 def test_a_new_stack_is_listed_without_a_word_to_anybody(tree: StackTree) -> None:
+    before = stack_names()
     (tree.root / "stacks" / "mine.yml").write_text(DOCKER.format(PIN.format("2999-01-01")))
     names = [entry["name"] for entry in json.loads(tree.run("stack", "list", "--json").stdout)]
-    assert names == ["cpu", "gpu-cuda13", "mine"]
+    assert names == sorted([*before, "mine"])
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu-cuda13"])
@@ -96,9 +98,9 @@ def test_check_tells_of_every_rule_on_every_stack(tree: StackTree) -> None:
     done = tree.run("stack", "check", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     judged = {entry["stack"]: entry["rules"] for entry in json.loads(done.stdout)}
-    assert list(judged) == ["cpu", "gpu-cuda13"]
+    assert list(judged) == stack_names()
     rules = {name: [rule["rule"] for rule in found] for name, found in judged.items()}
-    assert rules["cpu"] == rules["gpu-cuda13"]
+    assert all(found == rules["cpu"] for found in rules.values())
     assert len(rules["cpu"]) >= 15
     statuses = {rule["status"] for found in judged.values() for rule in found}
     assert statuses == {"holds", "not_applicable"}
