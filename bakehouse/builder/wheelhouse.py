@@ -77,12 +77,24 @@ def prepare(
     """
     python = interpreter or usual()
     records = [record for record in stack.records.values() if isinstance(record, PythonRecord)]
+    _refuse_unlocked(stack)
     requirements = {(r.name, r.version): r for record in records for r in record.requirements}
     indexes = tuple(record.index for record in records if record.index)
     other = "" if python == usual() else f"-{python}"
     folder = layout.STATE / "wheelhouse" / f"{stack.name}{other}"
     _fill(folder, requirement_lines(requirements.values()), python, indexes, supply)
     return folder
+
+
+def _refuse_unlocked(stack: Stack) -> None:
+    """No wheel is used of which nobody has written down what it must be."""
+    for component, record in stack.records.items():
+        if isinstance(record, PythonRecord) and record.without_digests:
+            raise DownloadError(
+                f"there are no digests of {', '.join(record.without_digests)}",
+                where=stack.document.where((component, "requirements")),
+                remedy=f"run `bakehouse stack lock {stack.name}` where the index can be reached",
+            )
 
 
 def prepare_controller(interpreter: Interpreter, supply: Supply | None = None) -> Path:

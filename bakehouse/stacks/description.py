@@ -27,6 +27,8 @@ def how_verified(record: Record) -> str:
         case PythonRecord():
             wheels = sum(len(requirement.sha256) for requirement in record.requirements)
             found = f"sha256 of {wheels} wheels of {len(record.requirements)} distributions"
+            if record.without_digests:
+                found += f"; {len(record.without_digests)} have none yet"
         case BundledRecord():
             found = f"what verifies {record.bundled_in}"
         case _:

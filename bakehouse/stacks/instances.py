@@ -35,6 +35,7 @@ class Instance(Model):
     gpu_generation: Generation | None = None
     gpu_memory_gib: float | None = Field(default=None, gt=0, description="of one GPU")
     nvlinks_per_gpu: int = Field(default=0, ge=0)
+    neuron_devices: int = Field(default=0, ge=0, description="AWS Trainium or Inferentia")
     efa_interfaces: int = Field(default=0, ge=0)
     network_gbps: float = Field(gt=0, description="Gbit/s, all interfaces together")
     expected_busbw: list[BusBandwidth] = Field(default_factory=list)

@@ -28,6 +28,12 @@ _REPOSITORY_SCHEMA: dict[str, Any] = {
     "anyOf": [{"required": ["key_sha256"]}, {"required": ["key_fingerprint"]}],
     "dependentRequired": {"suite": ["components"], "components": ["suite"]},
 }
+_PYTHON_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"required": ["unlocked"]},
+        {"properties": {"requirements": {"items": {"required": ["sha256"]}}}},
+    ]
+}
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NO_KEY = "a repository needs `key_sha256` or `key_fingerprint`: no package is used unverified"
 
@@ -140,19 +146,34 @@ class DistributionsRecord(_Record):
 
 
 class Requirement(Model):
-    """One Python distribution and the digests of its acceptable wheels."""
+    """One Python distribution and the digests of its acceptable wheels.
+
+    Without digests nothing can be installed; only a record that says why it is `unlocked` may have
+    such a requirement, until `bakehouse stack lock` has written them.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     version: Text
-    sha256: list[Sha256] = Field(min_length=1)
+    sha256: list[Sha256] = Field(default_factory=list, min_length=1)
 
 
 class PythonRecord(_Record):
     """A Python distribution with its complete closure, verified by pip's --require-hashes."""
 
+    model_config = ConfigDict(json_schema_extra=_PYTHON_SCHEMA)
+
     requirements: list[Requirement] = Field(min_length=1)
     index: Url | None = Field(default=None, description="the vendor's own index of wheels")
     package: Text | None = None
+    unlocked: Pin | None = Field(
+        default=None,
+        description="why digests are not written yet; until they are, nothing of it is installed",
+    )
+
+    @property
+    def without_digests(self) -> list[str]:
+        """Distributions that cannot be installed yet."""
+        return [r.name for r in self.requirements if not r.sha256]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -161,6 +182,9 @@ class PythonRecord(_Record):
                 "the first requirement is the component itself, at the record's version "
                 f"({self.version}), not {self.requirements[0].version}"
             )
+        if self.without_digests and self.unlocked is None:
+            name = self.without_digests[0]
+            raise ValueError(f"{name} has no sha256: no wheel is used unverified")
         names = [requirement.name for requirement in self.requirements]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

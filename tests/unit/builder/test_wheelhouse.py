@@ -89,3 +89,14 @@ def test_the_controller_is_in_our_lock_with_digests_and_without_what_it_does_not
     assert {"ansible-core", "mitogen", "jinja2"} <= names
     assert "cryptography" not in names
     assert all("--hash=sha256:" in line for line in lines)
+
+
+def test_a_wheel_without_a_digest_is_not_even_fetched(stack: Stack) -> None:
+    text = stack.path.read_text()
+    reason = "{reason: none is known, link: 'https://vendor.example/', review_by: 2999-01-01}"
+    without = text.partition("      sha256:")[0]
+    stack.path.write_text(f"{without}  unlocked: {reason}\n")
+    with pytest.raises(DownloadError, match="no digests of tiny") as failure:
+        wheelhouse.prepare(load_stack("tiny"))
+    assert "bakehouse stack lock tiny" in str(failure.value.remedy)
+    assert not (layout.STATE / "wheelhouse").exists()

@@ -19,6 +19,8 @@ FINGERPRINT = "A" * 40
 URL = "https://vendor.example/x-1.tar.gz"
 REPOSITORY = {"repository": "https://vendor.example/apt", "key_url": "https://vendor.example/key"}
 WHEEL = {"name": "x", "version": "1", "sha256": [DIGEST]}
+AWAITED = {"name": "y", "version": "1"}
+REASON = {"reason": "no digest is known", "link": URL, "review_by": "2999-01-01"}
 
 VERIFIED: list[dict[str, Any]] = [
     {"url": URL, "sha256": DIGEST},
@@ -29,6 +31,7 @@ VERIFIED: list[dict[str, Any]] = [
     {"package": "x"},
     {"by_family": {"debian": "x", "redhat": "y"}},
     {"requirements": [WHEEL]},
+    {"requirements": [WHEEL, AWAITED], "unlocked": REASON},
     {"bundled_in": "y_release"},
 ]
 UNVERIFIED: list[dict[str, Any]] = [
@@ -56,6 +59,9 @@ UNVERIFIED: list[dict[str, Any]] = [
     {"requirements": ["x==1"]},
     {"requirements": [{"name": "x", "version": "1"}]},
     {"requirements": [{"name": "x", "version": "1", "sha256": []}]},
+    {"requirements": [{"name": "x", "version": "1", "sha256": []}], "unlocked": REASON},
+    {"requirements": [AWAITED], "unlocked": True},
+    {"requirements": [AWAITED], "unlocked": {"reason": "none", "link": URL}},
     {"bundled_in": URL},
 ]
 
