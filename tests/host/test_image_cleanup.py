@@ -10,6 +10,7 @@ from testinfra.host import Host
 
 GONE = [
     "/etc/ssh/ssh_host_*",
+    "/etc/munge/munge.key",
     "/var/lib/systemd/random-seed",
     "/var/lib/cloud/instances",
     "/root/.cache",
