@@ -13,12 +13,15 @@ import pytest
 from role_runs import failure
 from stand_ins import STACK, StandIn, booted
 
+from bakehouse.stacks.stack import load_stack
+
 pytestmark = pytest.mark.docker
 
 LIMIT_S = 30
 """A job for nodes that are not as described waits for ever."""
 
 CLUSTER: dict[str, Any] = {
+    "slurm_release": load_stack("cpu").variables["slurm_release"],
     "slurm_controller": True,
     "slurm_nodes": [
         {
