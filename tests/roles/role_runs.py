@@ -136,5 +136,6 @@ def failure(report: dict[str, Any], host: str) -> str:
     for task in report["plays"][0]["tasks"] if report["plays"] else []:
         result = task["hosts"].get(host, {})
         if result.get("failed"):
-            return str(result.get("msg", result))
+            items = [item for item in result.get("results", []) if item.get("failed")]
+            return str((items or [result])[0].get("msg", result))
     return ""
