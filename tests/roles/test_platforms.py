@@ -15,6 +15,8 @@ from stand_ins import SYSTEMS, StandIn, booted, scenario, stood_in_roles
 from vendor_mirror.prepared import has_a_source
 
 from bakehouse import host_tests
+from bakehouse.layout import ROLES
+from bakehouse.stacks import documents
 
 pytestmark = pytest.mark.docker
 
@@ -43,7 +45,8 @@ def test_role_on_a_system(machine: StandIn, system: str, role: str, tmp_path: Pa
     told = scenario(role)
     variables = machine.variables() | told.variables
     report = machine.apply(tmp_path, [*told.before, role], **variables)
-    if not has_a_source(variables.get(f"{role}_release", {}), system):
+    records = [variables[option] for option in required(role) if option in variables]
+    if not all(has_a_source(record, system) for record in records):
         assert "only for" in failure(report, "target")
         return
     assert failure(report, "target") == ""
@@ -55,6 +58,13 @@ def test_role_on_a_system(machine: StandIn, system: str, role: str, tmp_path: Pa
     verdict = host_tests.run(name, [role], stack, target="machine", booted=True)
     assert [r for r in verdict.results if r.status == "fail"] == []
     assert [r for r in verdict.results if r.status == "pass"] != []
+
+
+def required(role: str) -> list[str]:
+    """The records that a role asks for."""
+    path = ROLES / role / "meta" / "argument_specs.yml"
+    options = documents.load(path).data["argument_specs"]["main"]["options"]
+    return [name for name in options if name.endswith("_release")]
 
 
 def changed(report: dict[str, Any]) -> list[str]:

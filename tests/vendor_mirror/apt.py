@@ -21,9 +21,10 @@ def build(package: Package, folder: Path) -> None:
         control = root / "DEBIAN"
         control.mkdir(parents=True)
         (control / "control").write_text(_control(package), encoding="utf-8")
-        if package.after:
-            (control / "postinst").write_text(f"#!/bin/sh\nset -e\n{package.after}\n")
-            (control / "postinst").chmod(0o755)
+        for name, commands in (("postinst", package.after), ("prerm", package.before_removal)):
+            if commands:
+                (control / name).write_text(f"#!/bin/sh\nset -e\n{commands}\n", encoding="utf-8")
+                (control / name).chmod(0o755)
         file = folder / f"{package.name}_{package.version}-{REVISION}_all.deb"
         command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(root), str(file)]
         subprocess.run(command, check=True, capture_output=True)
@@ -42,7 +43,8 @@ def repository(
         index = place / component / f"binary-{_ARCHITECTURES[architecture]}" / "Packages"
         index.parent.mkdir(parents=True, exist_ok=True)
         index.write_bytes(_ftparchive(folder, "packages", "."))
-    _release(folder, place, key, [f"APT::FTPArchive::Release::Components={' '.join(components)}"])
+    told = {"Components": " ".join(components), "Suite": suite, "Codename": suite}
+    _release(folder, place, key, [f"APT::FTPArchive::Release::{n}={v}" for n, v in told.items()])
 
 
 def write_tree(files: Files, root: Path) -> None:

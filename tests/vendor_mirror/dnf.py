@@ -67,12 +67,17 @@ def _specification(package: Package, root: Path) -> str:
         "%description",
         "%install",
         f"mkdir -p %{{buildroot}}; cp -a {root}/. %{{buildroot}}/",
-        # In Lua, which is a part of rpm: a shell would have to come from a package.
-        *(["%post -p <lua>", f"os.execute([[{package.after}]])"] if package.after else []),
+        *(_script("%post", package.after) if package.after else []),
+        *(_script("%preun", package.before_removal) if package.before_removal else []),
         "%files",
         *[f'"{name}"' for name in sorted(package.files)],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _script(when: str, commands: str) -> list[str]:
+    """Commands in Lua, which is a part of rpm: a shell would have to come from a package."""
+    return [f"{when} -p <lua>", f"os.execute([[{commands}]])"]
 
 
 def _relation(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vendor_mirror import apt, archives, dnf, vendors
+from vendor_mirror import apt, archives, dnf, vendors, wheels
 from vendor_mirror.offer import Package, Release, digest
 from vendor_mirror.signing import Key, key
 
@@ -18,6 +18,9 @@ MOUNTED = "/srv/vendor_mirror"
 
 DISTRIBUTION = "distribution"
 """Folder of packages that stand in for the distribution's own."""
+
+PIP = "pip.conf"
+"""File that tells pip of the index that stands in for its usual one; there if wheels are."""
 
 PACKAGE_MANAGER = "package-manager"
 """File that tells apt or dnf of that folder."""
@@ -146,6 +149,8 @@ def publish(mirror: Mirror, stack: Variables) -> Variables:
             mirror.offer(Place(address=DISTRIBUTION), list(vendor.distribution(release)))
         if source is not None:
             _publish_source(mirror, release, vendor, source)
+        if hasattr(vendor, "wheels"):
+            _publish_wheels(mirror, list(vendor.wheels(release)), record)
     result["bakehouse_mirrors"] = {
         f"https://{host}/": f"file://{MOUNTED}/{host}/" for host in sorted(hosts)
     }
@@ -176,6 +181,20 @@ def _publish_source(mirror: Mirror, release: Release, vendor: Any, source: Varia
     if hasattr(vendor, "beside"):
         for address, content in vendor.beside(release, mirror.key).items():
             mirror.write(address, content)
+
+
+def _publish_wheels(mirror: Mirror, made: list[wheels.Wheel], record: Variables) -> None:
+    """Publish wheels in the record's index and in the usual one; write their digests down."""
+    own = f"{record['index'].rstrip('/')}/"
+    for place, vendors_own in ((own, True), (f"{wheels.PYPI}/", False)):
+        offered = wheels.index(wheel for wheel in made if wheel.vendors == vendors_own)
+        for name, content in offered.items():
+            mirror.write(f"{place}{name}", content)
+    digests = {wheel.name: digest(wheel.content()) for wheel in made}
+    for requirement in record["requirements"]:
+        requirement["sha256"] = [digests[requirement["name"]]]
+    usual = f"[global]\nindex-url = file://{MOUNTED}/{wheels.PYPI}/\n"
+    mirror.write(PIP, usual.encode())
 
 
 def _source(record: Variables, platform: str) -> Variables | None:

@@ -31,6 +31,7 @@ class Package:
         version: Upstream's version, without epoch and revision.
         depends: Names, with a version as in `libnccl2 (= 2.30.7-1+fixture)` where it matters.
         after: Shell commands that run once it is installed.
+        before_removal: Shell commands that run before it is removed or replaced.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Package:
     provides: tuple[str, ...] = ()
     files: Files = field(default_factory=dict)
     after: str = ""
+    before_removal: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,12 @@ def linked_program(source: str, *options: str, **libraries: File) -> File:
     return _compiled(source, options, tuple(libraries.items()))
 
 
+@cache
+def compiled(source: str) -> File:
+    """An object, compiled from C and not linked."""
+    return _compiled(source, ("-c",), ())
+
+
 def _compiled(
     source: str, options: tuple[str, ...], libraries: tuple[tuple[str, File], ...]
 ) -> File:
@@ -110,7 +118,7 @@ def _compiled(
             Path(folder, f"lib{name}.so").write_bytes(file.content)
         command = ["gcc", "-o", str(made), str(code), *options, *linked]
         subprocess.run(command, check=True, capture_output=True)
-        return File(content=made.read_bytes(), mode=0o755)
+        return File(content=made.read_bytes())
 
 
 def digest(content: bytes) -> str:

@@ -11,7 +11,7 @@ from bakehouse import layout
 from bakehouse.builder.locks import only_one
 from bakehouse.stacks.records import DistributionRecord, DistributionsRecord, PythonRecord
 from bakehouse.stacks.stack import Stack, load_stack
-from vendor_mirror.mirror import MOUNTED, PACKAGE_MANAGER, Edition, Variables, make
+from vendor_mirror.mirror import MOUNTED, PACKAGE_MANAGER, PIP, Edition, Variables, make
 
 AVAILABLE = "cpu"
 """The stack whose packages and wheels of Debian 12, which all stand-ins are, can be had."""
@@ -59,10 +59,13 @@ def stand_in_variables(stack: Stack) -> Variables:
 
 
 def volumes(folder: Path, system: str) -> list[str]:
-    """What a container mounts to find a mirror, and its package manager the distribution's part."""
+    """What a container mounts to find a mirror, and its package managers what else stands in."""
     described = PACKAGE_MANAGER_FILES["dnf" if system.startswith("amazon") else "apt"]
     mirror = folder / "mirror"
-    return [f"{mirror}:{MOUNTED}:ro", f"{mirror / PACKAGE_MANAGER}:{described}:ro"]
+    found = [f"{mirror}:{MOUNTED}:ro", f"{mirror / PACKAGE_MANAGER}:{described}:ro"]
+    if (mirror / PIP).is_file():
+        found.append(f"{mirror / PIP}:/etc/pip.conf:ro")
+    return found
 
 
 def has_a_source(record: Variables, system: str) -> bool:

@@ -49,7 +49,7 @@ def test_a_new_stack_is_listed_without_a_word_to_anybody(tree: StackTree) -> Non
     assert names == sorted([*before, "mine"])
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu-cuda13"])
+@pytest.mark.parametrize("name", ["cpu", "gpu-cuda13", "neuron"])
 def test_show_says_the_same_to_people_and_to_programs(tree: StackTree, name: str) -> None:
     shown = json.loads(tree.run("stack", "show", name, "--json").stdout)
     stack = load_stack(name)
@@ -68,6 +68,7 @@ def test_show_says_the_same_to_people_and_to_programs(tree: StackTree, name: str
 DIGEST, FINGERPRINT = "a1b2c3d4e5f6" + "0" * 52, "0" * 24 + "A1B2C3D4E5F60718"
 REPOSITORY = {"repository": "https://vendor.example/apt", "key_url": "https://vendor.example/key"}
 FILE = {"url": "https://vendor.example/1", "sha256": DIGEST}
+UNLOCKED = {"reason": "x", "link": "https://vendor.example/", "review_by": "2999-01-01"}
 VERIFIED: dict[str, tuple[dict[str, Any], str]] = {
     "enroot_release": (FILE, "sha256 a1b2c3d4e5f6…"),
     "pyxis_release": ({"by_architecture": {"aarch64": FILE, "x86_64": FILE}}, "for aarch64, x86"),
@@ -81,6 +82,10 @@ VERIFIED: dict[str, tuple[dict[str, Any], str]] = {
     "pytorch_release": (
         {"requirements": [{"name": "torch", "version": "1", "sha256": [DIGEST, "b" * 64]}]},
         "sha256 of 2 wheels of 1 distributions",
+    ),
+    "pytorch_neuron_release": (
+        {"requirements": [{"name": "torch-neuronx", "version": "1"}], "unlocked": UNLOCKED},
+        "sha256 of 0 wheels of 1 distributions; 1 have none yet",
     ),
 }
 

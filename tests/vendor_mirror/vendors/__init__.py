@@ -3,6 +3,7 @@
     packages(release)      what the vendor's repository for the platform holds
     archive(release)       the tree inside the archive (or the file) at the record's address
     file(release)          the content at the record's address, where that is no archive
+    wheels(release)        the wheels of the record's requirements
     beside(release, key)   other addresses that the role asks for, such as signatures
     distribution(release)  packages of the platform's own distribution that its stand-in lacks
 
