@@ -31,6 +31,7 @@ class Scenario:
         stack: The stack that its arguments come from.
         stood_in: Whether its vendor is stood in for.
         before: Roles that it builds upon.
+        systems: Systems on which it can be tried.
         variables: Its other variables.
     """
 
@@ -38,6 +39,7 @@ class Scenario:
     stack: str
     stood_in: bool
     before: tuple[str, ...] = ()
+    systems: tuple[str, ...] = SYSTEMS
     variables: dict[str, Any] = field(default_factory=dict)
 
 
@@ -50,6 +52,7 @@ def scenario(role: str) -> Scenario:
         stack=given.get("scenario_stack", "cpu"),
         stood_in=bool(given.get("scenario_system")),
         before=tuple(given.get("scenario_roles_before", ())),
+        systems=tuple(given.get("scenario_only_on", SYSTEMS)),
         variables={k: v for k, v in given.items() if not k.startswith(SETTINGS)},
     )
 

@@ -29,6 +29,7 @@ CASES = [
     )
     for system in SYSTEMS
     for role in stood_in_roles()
+    if system in scenario(role).systems
 ]
 
 

@@ -1,4 +1,4 @@
-"""Slurm for real: two nodes of one machine, and their jobs.
+"""Slurm for real: two nodes of one machine, their jobs, and a plugin that the role pyxis compiles.
 
 The machine is a container without control groups of its own to give and without the right to raise
 limits, hence the plugins that need neither (proctrack/linuxproc, task/none).
@@ -131,6 +131,37 @@ def test_a_drained_node_gets_no_job_until_it_is_resumed(machine: StandIn) -> Non
     assert run(machine, refused).endswith("refused")
     run(machine, "scontrol update nodename=node1 state=resume")
     assert len(run(machine, "srun --quiet --nodes=2 printenv SLURMD_NODENAME").splitlines()) == 2
+
+
+def test_pyxis_is_compiled_and_loaded(machine: StandIn, tmp_path: Path) -> None:
+    variables = machine.variables() | CLUSTER
+    run(machine, "echo '# a line of the site' >> /etc/slurm/plugstack.conf")
+    assert failure(machine.apply(tmp_path, ["pyxis"], **variables), "target") == ""
+    assert "# a line of the site" in run(machine, "cat /etc/slurm/plugstack.conf")
+    assert "--container-image=IMAGE" in run(machine, "srun --help")
+    job = "srun --quiet --nodes=2 --container-image=debian printenv STAND_IN_IMAGE"
+    assert run(machine, job).splitlines() == ["debian", "debian"]
+
+
+def test_pyxis_is_compiled_anew_for_another_slurm(machine: StandIn, tmp_path: Path) -> None:
+    variables = machine.variables() | CLUSTER
+    assert failure(machine.apply(tmp_path, ["pyxis"], **variables), "target") == ""
+    header = "/opt/other/include/slurm/slurm_version.h"
+    run(machine, "mkdir -p /opt/other/etc && cp -r /usr/include /opt/other/")
+    run(machine, f"sed -i 's/SLURM_VERSION_NUMBER.*/SLURM_VERSION_NUMBER 0x190500/' {header}")
+    variables |= {"pyxis_slurm_prefixes": ["/opt/other", "/usr"]}
+    assert failure(machine.apply(tmp_path, ["pyxis"], **variables), "target") == ""
+    assert "0x190500" in run(machine, "cat /usr/local/share/pyxis/built")
+    assert "spank_pyxis.so" in run(machine, "cat /opt/other/etc/plugstack.conf.d/pyxis.conf")
+    variables |= {"pyxis_slurm_prefixes": ["/usr"]}
+    assert failure(machine.apply(tmp_path, ["pyxis"], **variables), "target") == ""
+    assert "0x160508" in run(machine, "cat /usr/local/share/pyxis/built")
+
+
+def test_pyxis_names_the_headers_that_it_does_not_find(machine: StandIn, tmp_path: Path) -> None:
+    variables = machine.variables() | {"pyxis_slurm_prefixes": ["/opt/none"]}
+    message = failure(machine.apply(tmp_path, ["pyxis"], **variables), "target")
+    assert "no include/slurm/spank.h in /opt/none" in message
 
 
 # The last one: from here on the machine seems to have a Slurm of somebody else's.
