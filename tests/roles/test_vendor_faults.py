@@ -16,6 +16,7 @@ SYSTEMS = ["ubuntu24.04", "amazon2023"]
 DIGEST = "0" * 64
 FINGERPRINT = "0" * 40
 VANISHED = "0.0.1"
+KEYS = ["/etc/apt/keyrings", "/etc/pki/rpm-gpg"]
 NOWHERE = "file:///srv/nowhere/"
 FETCHED = {"by_platform", "repository", "by_architecture", "url"}
 
@@ -77,7 +78,12 @@ def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
         "block": [{"ansible.builtin.include_role": {"name": role}, "vars": given}],
         "rescue": [{"ansible.builtin.set_fact": message}],
         "always": [
-            {"ansible.builtin.file": {"path": "{{ item }}", "state": "absent"}, "loop": tidied}
+            # A key that an earlier fault left would hide that this one cannot be had.
+            {"ansible.builtin.find": {"paths": KEYS, "patterns": "*.asc"}, "register": "found"},
+            {
+                "ansible.builtin.file": {"path": "{{ item }}", "state": "absent"},
+                "loop": f"{{{{ {tidied} + found.files | map(attribute='path') | list }}}}",
+            },
         ],
     }
 
