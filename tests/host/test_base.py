@@ -1,5 +1,6 @@
 """What the role base promises of a machine or container."""
 
+import os
 import re
 
 import pytest
@@ -28,6 +29,20 @@ def test_time_zone_is_one_that_exists(host: Host) -> None:
     assert host.file(zone.linked_to).is_file
 
 
+@pytest.mark.skipif(
+    os.environ.get("MOLECULE_SCENARIO_NAME") != "base",
+    reason="the time zone is known in the molecule scenario only",
+)
+def test_time_zone_is_the_one_that_was_asked_for(host: Host) -> None:
+    assert host.file("/etc/localtime").linked_to == "/usr/share/zoneinfo/Europe/Berlin"
+    assert host.file("/etc/timezone").content_string == "Europe/Berlin\n"
+
+
+def test_locale_may_be_read_by_all(host: Host) -> None:
+    names = [path for path in ("/etc/default/locale", "/etc/locale.conf") if host.file(path).exists]
+    assert [oct(host.file(name).mode) for name in names] == ["0o644"] * len(names)
+
+
 def test_locale_is_one_that_the_system_has(host: Host) -> None:
     shown = host.run(". /etc/default/locale 2>/dev/null || . /etc/locale.conf; echo $LANG")
     name = shown.stdout.strip()
@@ -35,6 +50,21 @@ def test_locale_is_one_that_the_system_has(host: Host) -> None:
     assert name
     assert charmap.stdout.strip() == "UTF-8"
     assert charmap.stderr == ""
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    "path",
+    [
+        SYSCTL,
+        "/etc/modules-load.d/bakehouse.conf",
+        "/etc/tmpfiles.d/bakehouse.conf",
+        "/etc/security/limits.d/90-bakehouse.conf",
+        "/etc/systemd/system.conf.d/90-bakehouse.conf",
+    ],
+)
+def test_settings_are_roots_and_may_be_read_by_all(host: Host, path: str) -> None:
+    assert (host.file(path).user, host.file(path).mode) == ("root", 0o644)
 
 
 @pytest.mark.usefixtures("machine")

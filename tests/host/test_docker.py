@@ -34,6 +34,11 @@ def test_engine_starts_on_boot(host: Host) -> None:
     assert host.service("docker").is_enabled
 
 
+@pytest.mark.parametrize(("path", "mode"), [("", 0o755), ("/daemon.json", 0o644)])
+def test_configuration_may_be_read_by_all(host: Host, path: str, mode: int) -> None:
+    assert host.file(f"/etc/docker{path}").mode == mode
+
+
 def test_logs_of_containers_are_bounded(host: Host) -> None:
     configuration = json.loads(host.file("/etc/docker/daemon.json").content_string)
     assert re.fullmatch(r"\d+[kmg]", configuration["log-opts"]["max-size"])

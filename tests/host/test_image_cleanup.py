@@ -48,6 +48,15 @@ def test_is_gone(host: Host, pattern: str) -> None:
     assert host.check_output(f"ls -d {pattern} 2>/dev/null || true") == ""
 
 
+def test_each_machine_makes_its_own_host_keys(host: Host, image_target: str) -> None:
+    if image_target != "machine" or not host.file("/usr/sbin/sshd").exists:
+        pytest.skip("no ssh server here")
+    unit = host.file("/etc/systemd/system/bakehouse-host-keys.service")
+    assert (unit.user, unit.mode) == ("root", 0o644)
+    wanted = host.check_output("find /etc/systemd/system -name bakehouse-host-keys.service -type l")
+    assert wanted.endswith(".wants/bakehouse-host-keys.service")
+
+
 def test_logs_are_empty(host: Host) -> None:
     assert host.check_output("find /var/log -name '*.log' -size +0") == ""
 

@@ -21,6 +21,11 @@ def test_a_check_runs_and_says_what_it_measured(host: Host) -> None:
     assert result["measured"] is not None
 
 
+def test_an_ordinary_user_may_run_them(host: Host) -> None:
+    done = host.run(f"su nobody --shell /bin/sh --command '{COMMAND} --list'")
+    assert "image-identity" in done.stdout, done.stderr
+
+
 def test_an_unknown_check_is_refused(host: Host) -> None:
     done = host.run(f"{COMMAND} --check no-such-check")
     assert done.rc == 2

@@ -14,7 +14,7 @@ import ansible_mitogen
 from docker.models.containers import Container
 
 from bakehouse import engine
-from bakehouse.layout import ROOT
+from bakehouse.layout import ROLES, ROOT
 
 SCENARIO_LABEL = "org.bakehouse.molecule"
 AT_ONCE = 2
@@ -103,7 +103,12 @@ class Molecule:
 
 
 def play(
-    folder: Path, hosts: dict[str, Any], tasks: list[dict[str, Any]], **variables: Any
+    folder: Path,
+    hosts: dict[str, Any],
+    tasks: list[dict[str, Any]],
+    *,
+    roles: Path = ROLES,
+    **variables: Any,
 ) -> dict[str, Any]:
     """Run tasks on hosts, and return what Ansible reports as JSON.
 
@@ -111,17 +116,26 @@ def play(
         folder: Where inventory and playbook are written.
         hosts: Host names and their variables.
         tasks: Tasks of the one play.
+        roles: Folder of the roles.
         variables: Variables of the play.
     """
-    inventory = folder / "inventory.json"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
     playbook = folder / "playbook.json"
     plays = [{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": tasks}]
     playbook.write_text(json.dumps(plays), encoding="utf-8")
+    return play_file(folder, hosts, playbook, roles=roles)
+
+
+def play_file(
+    folder: Path, hosts: dict[str, Any], playbook: Path, *, roles: Path = ROLES
+) -> dict[str, Any]:
+    """Run a playbook on hosts, and return what Ansible reports as JSON; see `play`."""
+    inventory = folder / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
     done = subprocess.run(
         ["ansible-playbook", "--inventory", inventory, playbook],
         cwd=ROOT,
-        env=environment() | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        env=environment()
+        | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_ROLES_PATH": str(roles)},
         capture_output=True,
         text=True,
         check=False,
@@ -133,9 +147,20 @@ def play(
 
 def failure(report: dict[str, Any], host: str) -> str:
     """The message of the task that failed on a host; nothing if none did."""
-    for task in report["plays"][0]["tasks"] if report["plays"] else []:
+    for task in tasks_of(report):
         result = task["hosts"].get(host, {})
         if result.get("failed"):
             items = [item for item in result.get("results", []) if item.get("failed")]
             return str((items or [result])[0].get("msg", result))
     return ""
+
+
+def changed(report: dict[str, Any], host: str) -> list[str]:
+    """Names of the tasks that changed something on a host."""
+    tasks = tasks_of(report)
+    return [task["task"]["name"] for task in tasks if task["hosts"].get(host, {}).get("changed")]
+
+
+def tasks_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tasks of all plays, in order."""
+    return [task for part in report["plays"] for task in part["tasks"]]

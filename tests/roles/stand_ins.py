@@ -11,15 +11,24 @@ from docker.models.containers import Container
 from role_runs import play
 from vendor_mirror import platforms
 from vendor_mirror.mirror import Edition
-from vendor_mirror.prepared import prepared, volumes
+from vendor_mirror.prepared import AVAILABLE, prepared, volumes
 
 from bakehouse import engine
-from bakehouse.layout import ROOT
+from bakehouse.builder import wheelhouse
+from bakehouse.images import load_images
+from bakehouse.layout import ROLES, ROOT
 from bakehouse.stacks import documents
+from bakehouse.stacks.stack import load_stack
 
 SYSTEMS = ("ubuntu24.04", "amazon2023", "ubuntu22.04", "debian12")
 STACK = "gpu-cuda13"
 SETTINGS = "scenario_"
+WHEELS = "/wheelhouse"
+BAKING = {
+    "bakehouse_target": "machine",
+    "bakehouse_package_lists_valid_s": 3600,
+    "bakehouse_wheelhouse": WHEELS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +38,7 @@ class Scenario:
     Attributes:
         role: The role.
         stack: The stack that its arguments come from.
+        system: The system; debian12 where nothing is stood in for.
         stood_in: Whether its vendor is stood in for.
         before: Roles that it builds upon.
         systems: Systems on which it can be tried.
@@ -37,6 +47,7 @@ class Scenario:
 
     role: str
     stack: str
+    system: str
     stood_in: bool
     before: tuple[str, ...] = ()
     systems: tuple[str, ...] = SYSTEMS
@@ -50,6 +61,7 @@ def scenario(role: str) -> Scenario:
     return Scenario(
         role=role,
         stack=given.get("scenario_stack", "cpu"),
+        system=given.get("scenario_system") or "debian12",
         stood_in=bool(given.get("scenario_system")),
         before=tuple(given.get("scenario_roles_before", ())),
         systems=tuple(given.get("scenario_only_on", SYSTEMS)),
@@ -61,6 +73,14 @@ def stood_in_roles() -> list[str]:
     """Roles whose vendors cannot be reached."""
     names = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
     return [name for name in names if scenario(name).stood_in]
+
+
+def setting(playbook: str) -> tuple[str, str]:
+    """The stack and the system that an image's playbook is tried with."""
+    stacks = {image.playbook: image.stack for image in load_images().values()}
+    by_name = "neuron" if playbook.endswith("neuron") else STACK
+    stack = stacks.get(playbook) or by_name
+    return stack, "ubuntu24.04" if stack in {STACK, "neuron"} else "debian12"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +105,37 @@ class StandIn:
         tasks = [{"ansible.builtin.include_role": {"name": role}} for role in roles]
         return self.run(scratch, tasks, **variables)
 
-    def run(self, scratch: Path, tasks: list[dict[str, Any]], **variables: Any) -> dict[str, Any]:
+    def run(
+        self, scratch: Path, tasks: list[dict[str, Any]], *, roles: Path = ROLES, **variables: Any
+    ) -> dict[str, Any]:
         """Run tasks on it; what Ansible reports."""
-        hosts = {"target": {"ansible_connection": "docker", "ansible_host": self.container.name}}
-        defaults = {"bakehouse_target": "machine", "bakehouse_package_lists_valid_s": 3600}
-        return play(scratch, hosts, tasks, **(defaults | variables))
+        return play(scratch, {"target": self.reached}, tasks, roles=roles, **(BAKING | variables))
+
+    @property
+    def reached(self) -> dict[str, Any]:
+        """How Ansible reaches it."""
+        return {"ansible_connection": "docker", "ansible_host": self.container.name}
+
+
+def converge(
+    machine: StandIn, told: Scenario, scratch: Path, *, roles: Path = ROLES
+) -> dict[str, Any]:
+    """Prepare a machine as the scenario does, and run its role."""
+    prepared_by = ROOT / "molecule" / told.role / "prepare_tasks.yml"
+    tasks: list[dict[str, Any]] = []
+    if prepared_by.is_file():
+        tasks.append({"ansible.builtin.include_tasks": str(prepared_by)})
+    tasks += [{"ansible.builtin.include_role": {"name": r}} for r in (*told.before, told.role)]
+    return machine.run(scratch, tasks, roles=roles, **(machine.variables() | told.variables))
 
 
 @contextmanager
 def booted(stack: str, system: str, editions: tuple[Edition, ...] = ({},)) -> Iterator[StandIn]:
     """A machine that runs systemd, with the mirror mounted."""
     folder = prepared(stack, system, editions)
-    mounts = [part.split(":") for part in [engine.cgroup_mount(), *volumes(folder, system)]]
+    wheels = f"{wheelhouse.prepare(load_stack(AVAILABLE))}:{WHEELS}:ro"
+    given = [engine.cgroup_mount(), wheels, *volumes(folder, system)]
+    mounts = [part.split(":") for part in given]
     with engine.running_container(
         platforms.image(system),
         ["/lib/systemd/systemd"],

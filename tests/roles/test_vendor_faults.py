@@ -61,7 +61,9 @@ def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Varia
     for role in stood_in_roles():
         told = scenario(role)
         record = variables.get(f"{role}_release", {})
-        if told.stack != STACK or not has_a_source(record, system) or not FETCHED & set(record):
+        if told.stack != STACK or system not in told.systems:
+            continue
+        if not has_a_source(record, system) or not FETCHED & set(record):
             continue
         for fault in FAULTS:
             changed = fault(f"{role}_release", record, variables["bakehouse_mirrors"])
@@ -74,8 +76,13 @@ def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
     places = ["/etc/apt/sources.list.d/{}.sources", "/etc/yum.repos.d/{}.repo"]
     tidied = [path.format(role) for path in places]
     message = {f"message_{role}_{fault.__name__}": "{{ ansible_failed_result | to_json }}"}
+    told = scenario(role)
+    before = [
+        {"ansible.builtin.include_role": {"name": name}, "vars": told.variables}
+        for name in told.before
+    ]
     return {
-        "block": [{"ansible.builtin.include_role": {"name": role}, "vars": given}],
+        "block": [*before, {"ansible.builtin.include_role": {"name": role}, "vars": given}],
         "rescue": [{"ansible.builtin.set_fact": message}],
         "always": [
             # A key that an earlier fault left would hide that this one cannot be had.

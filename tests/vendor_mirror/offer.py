@@ -4,7 +4,7 @@ import hashlib
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def library(source: str, *options: str) -> File:
 @cache
 def linked_program(source: str, *options: str, **libraries: File) -> File:
     """A program, compiled from C and linked to libraries, each named as in `-lNAME`."""
-    return _compiled(source, options, tuple(libraries.items()))
+    return replace(_compiled(source, options, tuple(libraries.items())), mode=0o755)
 
 
 @cache
