@@ -17,8 +17,9 @@ WITHOUT_ROLE = {"default"}
 """Scenarios that are not named after a role."""
 
 # By name only: what a distribution calls its files (such as /etc/debian_version) is data too.
+# Amazon is also a vendor, of /opt/amazon and of agents.
 DISTRIBUTION = re.compile(
-    r"debian|ubuntu|amazon|red ?hat|rhel|centos|fedora|rocky|alma|suse|"
+    r"debian|ubuntu|(?<![\w/-])amazon(\d|(?![\w-]))|red ?hat|rhel|centos|fedora|rocky|alma|suse|"
     r"ansible_facts\[?.?(os_family|distribution)",
     re.IGNORECASE,
 )
@@ -149,7 +150,13 @@ def optional_options_have_defaults(root: Path) -> list[str]:
         for role in roles(root)
         for name, option in specification(role).get("main", {}).get("options", {}).items()
         if not option.get("required") and name not in variables(role / "defaults" / "main.yml")
+        if not is_record_of_another(name, role)
     ]
+
+
+def is_record_of_another(name: str, role: Path) -> bool:
+    """A stack's record has its component's name, whichever role takes it; a stack may lack it."""
+    return name.endswith("_release") and not name.startswith(f"{role.name}_")
 
 
 def variables_carry_the_roles_name(root: Path) -> list[str]:

@@ -142,6 +142,11 @@ def publish(mirror: Mirror, stack: Variables) -> Variables:
             record=record,
             platform=mirror.platform,
             package=str((source or {}).get("package") or record.get("package") or ""),
+            bundled={
+                key: str(each["version"])
+                for key, each in result.items()
+                if each.get("bundled_in") == name
+            },
         )
         if vendor is None:
             continue

@@ -55,6 +55,7 @@ class Release:
         record: The stack's record.
         platform: Such as `debian12-x86_64`.
         package: What the record calls the package on this platform; may be empty.
+        bundled: Records that come inside this one, and their versions.
     """
 
     component: str
@@ -62,6 +63,7 @@ class Release:
     record: Mapping[str, Any]
     platform: str
     package: str = ""
+    bundled: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def family(self) -> str:

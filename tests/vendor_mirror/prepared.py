@@ -76,5 +76,6 @@ def has_a_source(record: Variables, system: str) -> bool:
 
 
 def _code() -> str:
-    files = sorted(Path(__file__).parent.rglob("*.py"))
+    here = Path(__file__).parent
+    files = sorted([*here.rglob("*.py"), *here.rglob("*.sh")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
