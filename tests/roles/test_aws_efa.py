@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from role_runs import failure, play
 from stand_ins import STACK, StandIn, booted
-from vendor_mirror.vendors.aws_efa_installer import KERNEL
+from vendor_mirror.vendors.nvidia_driver import KERNELS
 
 from bakehouse import host_tests
 from bakehouse.layout import STACKS
@@ -72,7 +72,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[StandIn]:
 @pytest.mark.docker
 def test_where_there_is_a_kernel_the_module_is_built(machine: StandIn, tmp_path: Path) -> None:
     is_dnf = "rpm" in run(machine, "sh", "-c", "command -v rpm || true")
-    packages = ["kernel"] if is_dnf else [f"linux-image-{KERNEL}", "openmpi-bin"]
+    packages = ["kernel"] if is_dnf else [f"linux-image-{KERNELS[0]}", "openmpi-bin"]
     install = {"ansible.builtin.package": {"name": packages, "state": "present"}}
     assert failure(machine.run(tmp_path, [install]), "target") == ""
     applied(machine, tmp_path, aws_efa_gpudirect=False, aws_efa_mpi="both")

@@ -21,7 +21,6 @@ SYSTEMS = {
     "amazon2023": "RPMS/ALINUX2023",
 }
 SCRIPT = Path(__file__).with_name("efa_installer.sh")
-KERNEL = "6.8.0-1001-aws"
 
 _FI_INFO = """\
 case "$*" in
@@ -55,19 +54,6 @@ def archive(release: Release) -> Files:
         "package_list.txt": text(listing),
     }
     return {f"{FOLDER}/{name}": file for name, file in files.items()}
-
-
-def distribution(release: Release) -> list[Package]:
-    """A kernel, for which the installer builds its module."""
-    if release.family == "dnf":
-        names, version = ("kernel", f"kernel-devel-{KERNEL}"), "6.1.150"
-    else:
-        names, version = (f"linux-image-{KERNEL}", f"linux-headers-{KERNEL}"), "6.8.0"
-    modules = {f"/lib/modules/{KERNEL}/modules.builtin": text("")}
-    return [
-        Package(name=name, version=version, files=files)
-        for name, files in zip(names, (modules, {}), strict=True)
-    ]
 
 
 def _packages(release: Release) -> Iterator[tuple[str, Package]]:
