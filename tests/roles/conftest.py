@@ -39,7 +39,9 @@ def molecule(
     wanted = [
         item.callspec.params.get("scenario")
         for item in request.session.items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and not item.get_closest_marker("skip")
     ]
     try:
         for scenario in filter(None, wanted):

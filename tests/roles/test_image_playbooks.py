@@ -15,12 +15,11 @@ from bakehouse import host_tests
 from bakehouse.layout import PLAYBOOKS
 from bakehouse.playbooks import load_playbook
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 LAST = "image_cleanup"
 """It takes away what the tests of the others and a booted system need or make."""
 
-EVERY_DAY = {"pcluster-gpu"}
 NOT_STOOD_IN = {"gpu"}
 """Of wheels that can be had: test_gpu_image builds it for real."""
 
@@ -41,10 +40,7 @@ PACKAGES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[] if n in EVERY_DAY else pytest.mark.slow) for n in NAMES],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_playbook_converges_and_a_second_run_changes_nothing(name: str, tmp_path: Path) -> None:
     stack, system = setting(name)
     roles = [role for role in load_playbook(name).roles if role != LAST]

@@ -18,15 +18,11 @@ from bakehouse import host_tests
 from bakehouse.layout import ROLES
 from bakehouse.stacks import documents
 
-pytestmark = pytest.mark.docker
-
-EVERY_DAY = {"amazon2023"}
-"""Molecule runs ubuntu24.04; the others differ from these two in little."""
+# Every day molecule runs each role on ubuntu24.04.
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 CASES = [
-    pytest.param(
-        system, role, id=f"{system}-{role}", marks=[] if system in EVERY_DAY else pytest.mark.slow
-    )
+    pytest.param(system, role, id=f"{system}-{role}")
     for system in SYSTEMS
     for role in stood_in_roles()
     if system in scenario(role).systems
