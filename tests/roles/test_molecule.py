@@ -12,8 +12,8 @@ pytestmark = pytest.mark.docker
 SCENARIOS = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - {"default"}
 
 
-SLOW = {"pyxis"}
-"""Compiles against Slurm, after installing it."""
+SLOW = {"enroot", "pyxis"}
+"""Build from source what a molecule run has not yet been seen to pass."""
 
 
 # The fixture starts them in this order too; the long ones happen to be late in the alphabet.
