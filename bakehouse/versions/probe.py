@@ -8,6 +8,7 @@ or hangs is a reason in the answer, never a traceback.
 
 from __future__ import annotations
 
+import abc
 import argparse
 import fnmatch
 import glob
@@ -139,7 +140,7 @@ class Target:
         return re.findall(pattern, text, re.MULTILINE)
 
 
-class Source:
+class Source(abc.ABC):
     """Where versions can be found: places, and how to get the version at each.
 
     Args:
@@ -149,9 +150,9 @@ class Source:
     def __init__(self, place: str) -> None:
         self.place = place
 
+    @abc.abstractmethod
     def candidates(self, target: Target) -> list[Candidate]:
         """Each place that there is, with a function that returns its version or says nothing."""
-        raise NotImplementedError
 
 
 class Text(Source):

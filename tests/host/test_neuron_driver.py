@@ -1,5 +1,6 @@
 """What the role neuron_driver promises: a module for every kernel, and devices for a group."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -19,8 +20,9 @@ def machines_only(image_target: str) -> None:
 def kernels(host: Host) -> list[str]:
     """The installed kernels."""
     found = host.run("ls -d /lib/modules/*/modules.builtin").stdout.split()
-    if not found:
+    if not found and os.environ.get("MOLECULE_SCENARIO_NAME") != "neuron_driver":
         pytest.skip("no kernel is installed")
+    assert found
     return [path.split("/")[3] for path in found]
 
 

@@ -12,18 +12,8 @@ pytestmark = pytest.mark.docker
 SCENARIOS = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")} - {"default"}
 
 
-SLOW = {"enroot", "pyxis"}
-"""Build from source what a molecule run has not yet been seen to pass."""
-
-
 # The fixture starts them in this order too; the long ones happen to be late in the alphabet.
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else [])
-        for name in sorted(SCENARIOS, reverse=True)
-    ],
-)
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS, reverse=True))
 def test_role_in_its_scenario(molecule: Molecule, scenario: str) -> None:
     status, output = molecule.result(scenario)
     assert status == 0, output
