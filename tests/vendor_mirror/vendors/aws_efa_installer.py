@@ -60,7 +60,7 @@ def _packages(release: Release) -> Iterator[tuple[str, Package]]:
     """Folder and package."""
     bundled = release.bundled
     libfabric, open_mpi = bundled["libfabric_release"], bundled["open_mpi_release"]
-    driver, plugin = bundled["efa_driver_release"], bundled["aws_ofi_nccl_release"]
+    driver = bundled["efa_driver_release"]
     suffix = "" if release.family == "dnf" else "1"
     yield (
         "",
@@ -83,7 +83,9 @@ def _packages(release: Release) -> Iterator[tuple[str, Package]]:
             f"/opt/amazon/{folder}/lib/libmpi.so": library("int fixture_mpi;"),
         }
         yield "", Package(name=name, version=version, files=files)
-    yield "", Package(name="libnccl-ofi", version=plugin, files=_plugin(plugin))
+    # A stack without NCCL says nothing about the plugin for it.
+    if plugin := bundled.get("aws_ofi_nccl_release"):
+        yield "", Package(name="libnccl-ofi", version=plugin, files=_plugin(plugin))
     yield (
         "",
         Package(
