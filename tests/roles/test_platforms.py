@@ -46,10 +46,12 @@ def test_role_on_a_system(
     variables = machine.variables() | told.variables
     report = machine.apply(tmp_path, [*told.before, role], **variables)
     records = [variables[option] for option in required(role) if option in variables]
-    if not all(has_a_source(record, system) for record in records):
-        assert "only for" in failure(report, "target")
+    message = failure(report, "target")
+    # Where the vendor has nothing, the distribution may.
+    if message and not all(has_a_source(record, system) for record in records):
+        assert "only for" in message
         return
-    assert failure(report, "target") == ""
+    assert message == ""
     again = machine.apply(tmp_path, [role], **variables)
     assert failure(again, "target") == ""
     assert changed(again, "target") == []

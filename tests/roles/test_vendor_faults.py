@@ -19,6 +19,8 @@ VANISHED = "0.0.1"
 KEYS = ["/etc/apt/keyrings", "/etc/pki/rpm-gpg"]
 NOWHERE = "file:///srv/nowhere/"
 FETCHED = {"by_platform", "repository", "by_architecture", "url"}
+FROM_THE_DISTRIBUTION = {("amazon2023", "amazon_ssm_agent"), ("amazon2023", "cloudwatch_agent")}
+"""Where a role takes the distribution's package, and asks the vendor for nothing."""
 
 
 def with_every(record: Any, key: str, value: str) -> Any:
@@ -59,6 +61,8 @@ FAULTS: dict[Fault, tuple[str, ...]] = {
 def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Variables]]:
     """Role, fault, and the variables of the case."""
     for role in stood_in_roles():
+        if (system, role) in FROM_THE_DISTRIBUTION:
+            continue
         told = scenario(role)
         record = variables.get(f"{role}_release", {})
         if told.stack != STACK or system not in told.systems:

@@ -30,6 +30,14 @@ def build(package: Package, folder: Path) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def content(package: Package) -> bytes:
+    """A .deb that is offered by itself, in no repository."""
+    with tempfile.TemporaryDirectory() as scratch:
+        build(package, Path(scratch))
+        (made,) = Path(scratch).iterdir()
+        return made.read_bytes()
+
+
 def repository(
     folder: Path, key: Key, architecture: str, suite: str = "", components: Iterable[str] = ()
 ) -> None:

@@ -24,7 +24,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     then export APT_CONFIG=/tmp/bakehouse/host/apt.conf; fi; \
     apt-get update --quiet && DEBIAN_FRONTEND=noninteractive \
     apt-get install --quiet --yes --no-install-recommends \
-    dnf dnf-plugins-core python3-dnf rpm python3-venv && \
+    dnf dnf-plugins-core python3-dnf rpm python3-venv unzip && \
     mkdir -p /etc/yum.repos.d && rpm --initdb && \
     echo 'Amazon Linux release 2023 (Amazon Linux)' > /etc/system-release
 """

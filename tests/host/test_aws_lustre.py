@@ -1,0 +1,64 @@
+"""What the role aws_lustre promises of a machine: a client for every kernel, and what to mount."""
+
+import os
+import re
+from collections.abc import Callable
+
+import pytest
+from testinfra.host import Host
+
+IN_SCENARIO = pytest.mark.skipif(
+    os.environ.get("MOLECULE_SCENARIO_NAME") != "aws_lustre",
+    reason="kernels and file systems are the molecule scenario's",
+)
+
+
+@pytest.fixture(autouse=True)
+def machine(image_target: str) -> None:
+    if image_target != "machine":
+        pytest.skip("a container uses what its machine has mounted")
+
+
+def is_installed(host: Host, package: str) -> bool:
+    """Whether either package manager knows the package; a stand-in has both."""
+    known = f"dpkg-query -W -f '${{db:Status-Abbrev}}' {package} 2>/dev/null | grep -q '^ii'"
+    return host.run(f"rpm --query --quiet {package} 2>/dev/null || {known}").rc == 0
+
+
+def test_version_is_the_stacks(
+    host: Host, stack_versions: dict[str, str], record_property: Callable[[str, object], None]
+) -> None:
+    observed = re.search(r"lfs ([0-9.]+)", host.check_output("lfs --version"))
+    assert observed is not None
+    record_property("aws_lustre", observed[1])
+    assert observed[1] == stack_versions["aws_lustre_release"]
+
+
+def test_every_kernel_has_its_modules(host: Host) -> None:
+    if is_installed(host, "lustre-client"):
+        pytest.skip("one package serves all kernels of this distribution")
+    kernels = host.run("ls /lib/modules").stdout.split()
+    assert [k for k in kernels if not is_installed(host, f"lustre-client-modules-{k}")] == []
+
+
+def test_lustre_is_mounted_with_sane_options(host: Host) -> None:
+    mounts = [line.split() for line in host.file("/etc/fstab").content_string.splitlines()]
+    lustre = [fields for fields in mounts if len(fields) > 3 and fields[2] == "lustre"]
+    assert [f for f in lustre if not {"_netdev", "nofail"} <= set(f[3].split(","))] == []
+    assert [f[1] for f in lustre if not host.file(f[1]).is_directory] == []
+
+
+@IN_SCENARIO
+def test_mounts_are_those_that_were_asked_for(host: Host) -> None:
+    lines = host.file("/etc/fstab").content_string.splitlines()
+    options = "noatime,flock,_netdev,nofail,x-systemd.automount"
+    assert f"fs-0123.fsx.example@tcp:/abcdefgh /fsx lustre {options} 0 0" in lines
+    assert "fs-4567.fsx.example@tcp:/ijklmnop /scratch lustre ro,_netdev,nofail 0 0" in lines
+
+
+@IN_SCENARIO
+def test_modules_are_for_the_kernels_that_were_asked_for(host: Host) -> None:
+    if is_installed(host, "lustre-client"):
+        pytest.skip("one package serves all kernels of this distribution")
+    for kernel in ("6.8.0-1063-aws", "6.17.0-1019-aws"):
+        assert is_installed(host, f"lustre-client-modules-{kernel}")
