@@ -12,7 +12,6 @@ docs/benchmarks.md.
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -21,9 +20,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+
+import benchmarks_page
 
 from bakehouse import engine, layout
 from bakehouse.builder import host_configuration, wheelhouse
@@ -31,8 +31,6 @@ from bakehouse.images import roles_of
 from bakehouse.stacks.stack import load_stack
 
 BAKEHOUSE = (sys.executable, "-m", "bakehouse")
-PAGE = layout.ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- BEGIN build_times -->", "<!-- END build_times -->"
 BARE_IMAGE = "bakehouse-benchmark/bare:latest"
 
 BARE_DOCKERFILE = """\
@@ -201,16 +199,6 @@ def measure(repeat: int) -> Seconds:
     return turns.seconds
 
 
-def how_measured(repeat: int) -> str:
-    """When, where and by which command."""
-    kernel = platform.release().split("-")[0]
-    return (
-        f"Measured {datetime.now(UTC):%Y-%m-%d}: medians of {repeat} turns on {os.cpu_count()} "
-        f"cores, {platform.machine()}, Linux {kernel}, by "
-        f"`.venv/bin/python benchmarks/build_times.py --repeat {repeat} --write`."
-    )
-
-
 def table(found: Seconds, repeat: int) -> str:
     """The result as Markdown."""
     bare, cold, packer = median(found.bare), median(found.cold), median(found.packer)
@@ -226,7 +214,13 @@ def table(found: Seconds, repeat: int) -> str:
          "≤ 1.5 s", f"{own:.1f} s the role itself"),
         ("(d) Packer's rehearsal / (a)", f"{rehearsal:.2f}×", "–", f"{packer:.1f} s"),
     ]  # fmt: skip
-    lines = [how_measured(repeat), "", "| what | measured | aim | |", "|---|---|---|---|"]
+    command = f".venv/bin/python benchmarks/build_times.py --repeat {repeat} --write"
+    lines = [
+        benchmarks_page.measured(f"medians of {repeat} turns", command),
+        "",
+        "| what | measured | aim | |",
+        "|---|---|---|---|",
+    ]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     lines += ["", "Where the time goes, of the last turn:", ""]
     lines += ["| layer | builder, s | Packer, s |", "|---|---|---|"]
@@ -249,9 +243,7 @@ def main() -> None:
     text = table(measure(options.repeat), options.repeat)
     print(text)
     if options.write:
-        head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        tail = rest.partition(END)[2]
-        PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+        benchmarks_page.write("build_times", text)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bakehouse import engine
 from bakehouse.layout import ROLES, ROOT
 
 SCENARIO_LABEL = "org.bakehouse.molecule"
-AT_ONCE = 2
+AT_ONCE = int(os.environ.get("BAKEHOUSE_MOLECULE_AT_ONCE", "2"))
 LONGEST_S = 1200.0
 
 PROGRAMS = Path(sys.executable).parent
@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
 
 @dataclass(kw_only=True)
 class Molecule:
-    """Runs of molecule's scenarios, two at a time.
+    """Runs of molecule's scenarios, a few at a time.
 
     Attributes:
         run_id: Added to the names of these runs' containers.
@@ -59,7 +59,7 @@ class Molecule:
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, scenario: str) -> None:
-        """Run a scenario as soon as fewer than two others run."""
+        """Run a scenario as soon as fewer than AT_ONCE others run."""
         self.futures[scenario] = self.pool.submit(self._test, scenario)
 
     def result(self, scenario: str) -> tuple[int, str]:
