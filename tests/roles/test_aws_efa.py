@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from role_runs import failure, play
 from stand_ins import STACK, StandIn, booted
-from vendor_mirror.vendors.nvidia_driver import KERNELS
+from vendor_mirror.kernels import KERNELS
 
 from bakehouse import host_tests
 from bakehouse.layout import STACKS

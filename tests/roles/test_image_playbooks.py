@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from role_runs import changed, failure, play_file
 from stand_ins import BAKING, booted, setting
+from vendor_mirror.kernels import KERNELS
 
 from bakehouse import host_tests
 from bakehouse.layout import PLAYBOOKS
@@ -33,20 +34,17 @@ ln -s /usr/include/slurm /opt/slurm/include/slurm
 """
 """What the source image brings: kernels, and on ParallelCluster and HyperPod a Slurm."""
 
-PACKAGES = {
-    "gpu-cuda13": "linux-image-6.8.0-1001-aws linux-image-6.8.0-1002-aws libslurm-dev",
-    "neuron": "stand-in-kernels libslurm-dev",
-    "cpu": "libslurm-dev",
-}
+KERNEL_PACKAGES = [f"linux-image-{kernel}" for kernel in KERNELS]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_playbook_converges_and_a_second_run_changes_nothing(name: str, tmp_path: Path) -> None:
     stack, system = setting(name)
     roles = [role for role in load_playbook(name).roles if role != LAST]
+    packages = ["libslurm-dev", *(KERNEL_PACKAGES if system == "ubuntu24.04" else [])]
     with booted(stack, system) as machine:
         prepared = machine.container.exec_run(
-            ["sh", "-c", SOURCE_AMI.format(packages=PACKAGES[stack])]
+            ["sh", "-c", SOURCE_AMI.format(packages=" ".join(packages))]
         )
         assert prepared.exit_code == 0, prepared.output.decode()
         hosts = {"target": machine.reached | BAKING | machine.variables()}

@@ -86,6 +86,14 @@ def program(commands: str) -> File:
     return File(content=f"#!/bin/sh\n{commands}\n".encode(), mode=0o755)
 
 
+def unit(name: str, runs: str = "/bin/sleep infinity") -> File:
+    """A systemd unit of a service that does nothing."""
+    return text(
+        f"[Unit]\nDescription=stands in for {name}\n\n[Service]\nExecStart={runs}\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
 def link(target: str) -> File:
     """A symbolic link."""
     return File(link=target)

@@ -4,17 +4,7 @@ Files: https://docs.aws.amazon.com/systems-manager/latest/userguide/agent-instal
 """
 
 from vendor_mirror import apt
-from vendor_mirror.offer import Package, Release, program, text
-
-UNIT = """[Unit]
-Description=stands in for the agent
-
-[Service]
-ExecStart=/usr/bin/amazon-ssm-agent
-
-[Install]
-WantedBy=multi-user.target
-"""
+from vendor_mirror.offer import Package, Release, program, unit
 
 
 def file(release: Release) -> bytes:
@@ -28,6 +18,6 @@ def package(release: Release) -> Package:
     agent = f"[ $# -gt 0 ] || exec sleep infinity; echo 'SSM Agent version: {release.version}'"
     files = {
         f"/usr/bin/{name}": program(agent),
-        f"/lib/systemd/system/{name}.service": text(UNIT),
+        f"/lib/systemd/system/{name}.service": unit(name, f"/usr/bin/{name}"),
     }
     return Package(name=name, version=release.version, files=files)

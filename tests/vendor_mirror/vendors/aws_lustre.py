@@ -7,16 +7,9 @@ https://docs.aws.amazon.com/fsx/latest/LustreGuide/install-lustre-client.html
 
 from vendor_mirror import kernels
 from vendor_mirror.offer import Package, Release, program
-from vendor_mirror.vendors import nvidia_driver
 
-KERNELS = (
-    *kernels.KERNELS["ubuntu22.04"],
-    *kernels.KERNELS["ubuntu24.04"],
-    *nvidia_driver.KERNELS,
-    "6.8.0-1063-aws",
-    "6.17.0-1019-aws",
-)
-"""Those of the other stand-ins, and those that the molecule scenario asks for."""
+KERNELS = (*kernels.KERNELS, "6.8.0-1063-aws", "6.17.0-1019-aws")
+"""Those that stand-ins have, and those that the molecule scenario asks for."""
 
 
 def packages(release: Release) -> list[Package]:

@@ -4,18 +4,9 @@ Files: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/download-c
 """
 
 from vendor_mirror import apt
-from vendor_mirror.offer import Package, Release, program, text
+from vendor_mirror.offer import Package, Release, program, text, unit
 
 FOLDER = "/opt/aws/amazon-cloudwatch-agent"
-UNIT = f"""[Unit]
-Description=stands in for the agent
-
-[Service]
-ExecStart={FOLDER}/bin/amazon-cloudwatch-agent
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 def file(release: Release) -> bytes:
@@ -28,6 +19,8 @@ def package(release: Release) -> Package:
     files = {
         f"{FOLDER}/bin/amazon-cloudwatch-agent": program("exec sleep infinity"),
         f"{FOLDER}/bin/CWAGENT_VERSION": text(f"{release.version}\n"),
-        "/etc/systemd/system/amazon-cloudwatch-agent.service": text(UNIT),
+        "/etc/systemd/system/amazon-cloudwatch-agent.service": unit(
+            "the agent", f"{FOLDER}/bin/amazon-cloudwatch-agent"
+        ),
     }
     return Package(name="amazon-cloudwatch-agent", version=release.version, files=files)

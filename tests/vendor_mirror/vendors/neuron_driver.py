@@ -21,7 +21,7 @@ def packages(release: Release) -> list[Package]:
             version=release.version,
             depends=("dkms",),
             conflicts=("aws-neuron-dkms",),
-            files=kernels.source(MODULE, "neuron", release.version, scripts),
+            files=kernels.module_sources(MODULE, "neuron", release.version, scripts),
             after=f"dkms add -m {MODULE} -v {release.version}",
             before_removal=f"dkms remove -m {MODULE} -v {release.version} --all",
         )
@@ -29,8 +29,5 @@ def packages(release: Release) -> list[Package]:
 
 
 def distribution(release: Release) -> list[Package]:
-    """Kernels to compile for, and what keeps versions on the dnf family."""
-    return [
-        *kernels.packages(release),
-        Package(name="python3-dnf-plugin-versionlock", version="4"),
-    ]
+    """What modules are built with."""
+    return kernels.distribution(release)

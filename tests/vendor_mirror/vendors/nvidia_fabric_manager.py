@@ -1,16 +1,6 @@
 """Fabric Manager, NSCQ and IMEX as NVIDIA's repositories have them, from branch 580 on."""
 
-from vendor_mirror.offer import Package, Release, program, text
-
-_UNIT = """[Unit]
-Description=stands in for %s
-
-[Service]
-ExecStart=/bin/sleep infinity
-
-[Install]
-WantedBy=multi-user.target
-"""
+from vendor_mirror.offer import Package, Release, program, unit
 
 
 def packages(release: Release) -> list[Package]:
@@ -24,9 +14,7 @@ def packages(release: Release) -> list[Package]:
                 "/usr/bin/nv-fabricmanager": program(
                     f"echo 'Fabric Manager version is : {version}'"
                 ),
-                "/usr/lib/systemd/system/nvidia-fabricmanager.service": text(
-                    _UNIT % "Fabric Manager"
-                ),
+                "/usr/lib/systemd/system/nvidia-fabricmanager.service": unit("Fabric Manager"),
             },
         ),
         Package(name="libnvidia-nscq", version=version),
@@ -35,7 +23,7 @@ def packages(release: Release) -> list[Package]:
             version=version,
             files={
                 "/usr/bin/nvidia-imex": program("exec sleep infinity"),
-                "/usr/lib/systemd/system/nvidia-imex.service": text(_UNIT % "IMEX"),
+                "/usr/lib/systemd/system/nvidia-imex.service": unit("IMEX"),
             },
         ),
     ]

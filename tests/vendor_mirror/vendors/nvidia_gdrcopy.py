@@ -6,6 +6,7 @@ src/gdrdrv/Makefile.
 
 from pathlib import Path
 
+from vendor_mirror.kernels import module_object
 from vendor_mirror.offer import (
     File,
     Files,
@@ -16,7 +17,6 @@ from vendor_mirror.offer import (
     program,
     text,
 )
-from vendor_mirror.vendors.nvidia_driver import kernel_object
 
 TESTS = ("apiperf", "copybw", "copylat", "pplat", "sanity")
 MAKEFILE = """\
@@ -65,7 +65,7 @@ def archive(release: Release) -> Files:
         f"{top}/scripts/test_gdrdrv_HAVE_PROC_OPS.sh": program("echo y"),
         f"{top}/src/gdrdrv/Makefile": text("all:\n"),
         # What the stand-in for DKMS installs.
-        f"{top}/src/gdrdrv/gdrdrv.ko": kernel_object("gdrdrv", full),
+        f"{top}/src/gdrdrv/gdrdrv.ko": module_object("gdrdrv", full),
     }
 
 
