@@ -66,6 +66,7 @@ def write_tree(tree: Path) -> None:
                     role / there, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__*")
                 )
     _name_filters_fully(tree)
+    _name_module_utils_fully(tree)
 
 
 def _galaxy() -> dict[str, object]:
@@ -92,6 +93,16 @@ def _name_filters_fully(tree: Path) -> None:
         for path in sorted((tree / "roles").glob(f"*/{pattern}")):
             text = path.read_text(encoding="utf-8")
             path.write_text(used.sub(rf"\1{NAMESPACE}.{NAME}.\2", text), encoding="utf-8")
+
+
+def _name_module_utils_fully(tree: Path) -> None:
+    """What modules share is Ansible's own to a role, but the collection's to a collection."""
+    shared = "|".join(path.stem for path in (tree / "plugins" / "module_utils").glob("*.py"))
+    used = re.compile(rf"\bansible\.module_utils\.({shared})\b")
+    for path in (tree / "plugins").glob("*/*.py") if shared else ():
+        text = path.read_text(encoding="utf-8")
+        full = rf"ansible_collections.{NAMESPACE}.{NAME}.plugins.module_utils.\1"
+        path.write_text(used.sub(full, text), encoding="utf-8")
 
 
 def _write_yaml(path: Path, content: dict[str, object]) -> None:

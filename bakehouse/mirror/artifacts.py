@@ -2,20 +2,21 @@
 
 import os
 import platform
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bakehouse.errors import InputError
 from bakehouse.mirror.server import place_of
-from bakehouse.stacks import download
+from bakehouse.stacks import download, records
 from bakehouse.stacks.download import Policy
-from bakehouse.stacks.openpgp import fingerprints
+from bakehouse.stacks.openpgp import fingerprints, is_signature
 from bakehouse.stacks.records import (
     ArchiveRecord,
     ArchivesRecord,
     RepositoriesRecord,
     RepositoryRecord,
+    Signature,
 )
 from bakehouse.stacks.stack import Stack
 from bakehouse.stacks.validation import suggestion
@@ -32,12 +33,14 @@ class Artifact:
         url: Its address.
         sha256: Its digest, if the record has it.
         fingerprint: Of the only key in it, if the record has it.
+        is_signature: It is another file's signature, which roles check when they use that file.
     """
 
     component: str
     url: str
     sha256: str | None = None
     fingerprint: str | None = None
+    is_signature: bool = False
 
     @property
     def place(self) -> str:
@@ -80,9 +83,10 @@ def wanted(stack: Stack, platforms: Collection[str]) -> tuple[list[Artifact], li
     for component, record in stack.records.items():
         if isinstance(record, ArchiveRecord | ArchivesRecord):
             matching = [
-                Artifact(component=component, url=artefact.url, sha256=artefact.sha256)
+                each
                 for name, artefact in record.artifacts().items()
                 if not name or name in machines
+                for each in _with_signature(component, artefact, record.signature)
             ]
         elif isinstance(record, RepositoryRecord | RepositoriesRecord):
             matching = [
@@ -119,6 +123,10 @@ def fetch(artifact: Artifact, folder: Path, policy: Policy) -> bool:
     if artifact.sha256 is not None and download.digest_of(content) != artifact.sha256:
         found = download.digest_of(content)
         raise download.mismatch(artifact.url, expected=artifact.sha256, found=found)
+    if artifact.is_signature and not is_signature(content):
+        raise download.mismatch(
+            artifact.url, kind="content", expected="an OpenPGP signature", found="something else"
+        )
     present = fingerprints(content)
     if artifact.fingerprint is not None and present != [artifact.fingerprint.upper()]:
         raise download.mismatch(
@@ -134,7 +142,18 @@ def fetch(artifact: Artifact, folder: Path, policy: Policy) -> bool:
     return True
 
 
+def _with_signature(
+    component: str, artefact: records.Artifact, signature: Signature | None
+) -> Iterator[Artifact]:
+    yield Artifact(component=component, url=artefact.url, sha256=artefact.sha256)
+    if signature is not None:
+        url = f"{artefact.url}{signature.suffix}"
+        yield Artifact(component=component, url=url, is_signature=True)
+
+
 def _is_promised(artifact: Artifact, content: bytes) -> bool:
+    if artifact.is_signature:
+        return is_signature(content)
     same = artifact.sha256 is None or download.digest_of(content) == artifact.sha256
     key = artifact.fingerprint
     return same and (key is None or fingerprints(content) == [key.upper()])

@@ -16,9 +16,9 @@ def how_verified(record: Record) -> str:
     """What a download of this record is verified by."""
     match record:
         case ArchiveRecord():
-            found = f"sha256 {record.sha256[:12]}…"
+            found = f"sha256 {record.sha256[:12]}…{_signed(record)}"
         case ArchivesRecord():
-            found = "sha256 for " + ", ".join(record.artifacts())
+            found = "sha256 for " + ", ".join(record.artifacts()) + _signed(record)
         case RepositoryRecord():
             found = _key(record)
         case RepositoriesRecord():
@@ -34,6 +34,11 @@ def how_verified(record: Record) -> str:
         case _:
             found = "the distribution's archive key"
     return found
+
+
+def _signed(record: ArchiveRecord | ArchivesRecord) -> str:
+    key = record.signature
+    return f"; signature of key …{key.fingerprint[-16:]}" if key else ""
 
 
 def _key(repository: Repository) -> str:

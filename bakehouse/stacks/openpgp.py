@@ -1,4 +1,4 @@
-"""Fingerprints of OpenPGP keys, see RFC 4880, sections 4.2, 6.2 and 12.2."""
+"""Fingerprints of OpenPGP keys, and what is a signature: RFC 4880, sections 4.2, 6.2, 12.2."""
 
 import base64
 import binascii
@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+_SIGNATURE = 2
 _PUBLIC_KEY = 6
 
 
@@ -23,11 +24,21 @@ def fingerprints(data: bytes) -> list[str]:
     ]
 
 
+def is_signature(data: bytes) -> bool:
+    """Whether a file is a detached signature, armoured or not; not whose, nor of what."""
+    blocks = _dearmored(data) if b"-----BEGIN PGP SIGNATURE" in data else [data]
+    try:
+        tags = {tag for block in blocks for tag, _ in _packets(block)}
+    except (IndexError, binascii.Error):
+        return False
+    return tags == {_SIGNATURE}
+
+
 def _dearmored(data: bytes) -> list[bytes]:
     """The content of each armoured block. Headers end at the first empty line."""
     text = data.decode("ascii", "replace").replace("\r", "")
     bodies = re.findall(
-        r"-----BEGIN PGP PUBLIC KEY BLOCK-----\n(?:.*: .*\n)*\n?(.*?)(?:\n=.{4})?\n-----END PGP",
+        r"-----BEGIN PGP [A-Z ]+-----\n(?:.*: .*\n)*\n?(.*?)(?:\n=.{4})?\n-----END PGP",
         text,
         flags=re.DOTALL,
     )

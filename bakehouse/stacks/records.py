@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from bakehouse.stacks.openpgp import fingerprints
 from bakehouse.stacks.validation import Model
 
 Text = Annotated[str, Field(pattern=r"^\S+$")]
@@ -17,6 +18,14 @@ Prose = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hex")]
 Fingerprint = Annotated[
     str, Field(pattern=r"^[0-9A-Fa-f]{40}$", description="fingerprint of an OpenPGP key")
+]
+_BLOCK = "PGP PUBLIC KEY BLOCK-----"
+ArmouredKey = Annotated[
+    str,
+    Field(
+        pattern=rf"^-----BEGIN {_BLOCK}\n[\s\S]+-----END {_BLOCK}\n?$",
+        description="an OpenPGP public key, armoured",
+    ),
 ]
 Url = Annotated[str, Field(pattern=r"^(https?|file)://\S+$")]
 Architecture = Literal["x86_64", "aarch64"]
@@ -65,11 +74,31 @@ class Artifact(Model):
     sha256: Sha256
 
 
+class Signature(Model):
+    """A vendor's detached OpenPGP signature, which a file must have beside its digest."""
+
+    suffix: str = Field(
+        pattern=r"^\.[A-Za-z0-9.]+$",
+        description="what is behind the file's address in that of its signature",
+    )
+    key: ArmouredKey
+    fingerprint: Fingerprint
+
+    @model_validator(mode="after")
+    def _of_this_key(self) -> Self:
+        present = fingerprints(self.key.encode())
+        if present != [self.fingerprint.upper()]:
+            found = " and ".join(present) or "no key"
+            raise ValueError(f"`fingerprint` is not that of `key`, which holds {found}")
+        return self
+
+
 class ArchiveRecord(_Record):
     """A file fetched from a vendor, verified by its digest."""
 
     url: Url
     sha256: Sha256
+    signature: Signature | None = None
 
     def artifacts(self) -> dict[str, Artifact]:
         """The artefact by architecture; the key is empty, since one file serves all."""
@@ -80,6 +109,7 @@ class ArchivesRecord(_Record):
     """A file for each architecture, verified by its digest."""
 
     by_architecture: dict[Architecture, Artifact] = Field(min_length=1)
+    signature: Signature | None = None
 
     def artifacts(self) -> dict[str, Artifact]:
         """Artefacts by architecture."""

@@ -25,6 +25,7 @@ KINDS = {
     "a package of the distribution": "http/**/hello_*.deb",
     "a package of the vendor": f"https/vendor.example/apt/{tiny_vendor.PACKAGE}",
     "an archive": "https/vendor.example/archive.tar",
+    "a signature": "https/vendor.example/archive.tar.sig",
     "a key": "https/vendor.example/apt/key.asc",
     "a wheel": "wheels/mitogen-*.whl",
 }
@@ -171,6 +172,7 @@ def test_a_forged_manifest_does_not_help_an_altered_file(
     done = site.build(bundle, tmp_path / "state")
     assert done.status in {4, 5}, done.stderr
     words = ("Hash Sum mismatch", "DO NOT MATCH", "it is not the file that was asked for")
+    words += ("its signature is not one of the key",)
     assert any(word in done.stderr for word in words), done.stderr
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_every_role_is_in_it(archive: Path) -> None:
         names = packed.getnames()
     mains = {name.split("/")[1] for name in names if name.endswith("/tasks/main.yml")}
     assert mains == {path.name for path in ROLES.iterdir() if path.is_dir()}
-    assert [name for name in names if "/library/" in name or "/filter_plugins/" in name] == []
+    plugins = re.compile("roles/.*/(library|filter_plugins|module_utils)/")
+    assert [name for name in names if plugins.match(name)] == []
 
 
 @pytest.mark.docker

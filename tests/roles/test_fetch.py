@@ -39,6 +39,13 @@ apt-ftparchive -o APT::FTPArchive::Release::Components=main release dists/stable
 gpg --batch --local-user vendor --clearsign --output dists/stable/InRelease /srv/Release
 rm /etc/apt/sources.list
 echo 'no archive' > /srv/archives/broken.tar
+tar --create --file=/srv/archives/tool-1.tar --directory=/srv/tool DEBIAN
+cp /srv/archives/tool-1.tar /srv/archives/stolen-1.tar
+gpg --batch --local-user vendor --detach-sign --output /srv/archives/tool-1.tar.sig \
+  /srv/archives/tool-1.tar
+gpg --batch --local-user stranger --detach-sign --output /srv/archives/stolen-1.tar.sig \
+  /srv/archives/stolen-1.tar
+cp /srv/archives/tool-1.tar.sig /srv/archives/broken.tar.sig
 """
 
 
@@ -113,17 +120,78 @@ def test_a_platform_that_the_record_leaves_out_is_named(fetch: Fetch) -> None:
     assert "only for riscv64" in failure(report, "target")
 
 
+def signed(vendor: Container, name: str, **given: Any) -> dict[str, Any]:
+    """Arguments for an archive that the vendor's key must have signed."""
+    digest = shell(vendor, f"sha256sum < /srv/archives/{name}").split()[0]
+    record = {
+        "version": "1",
+        "url": f"https://vendor.example/archives/{name}",
+        "sha256": digest,
+        "signature": {
+            "suffix": ".sig",
+            "key": shell(vendor, "cat /srv/vendor.asc"),
+            "fingerprint": fingerprint(vendor, "vendor"),
+        },
+    }
+    place = {"fetch_name": "signed", "fetch_record": record, "fetch_destination": "/opt/signed-1"}
+    return place | given
+
+
+def fingerprint(vendor: Container, key: str) -> str:
+    """Of a key that the vendor's container made."""
+    listing = shell(vendor, f"GNUPGHOME=/root/keys gpg --with-colons --list-keys {key} 2>/dev/null")
+    return next(line for line in listing.splitlines() if line.startswith("fpr")).split(":")[9]
+
+
+@pytest.mark.parametrize("unpack", [True, False])
+def test_a_signed_archive_is_fetched_and_a_second_run_changes_nothing(
+    fetch: Fetch, vendor: Container, unpack: bool
+) -> None:
+    given = signed(vendor, "tool-1.tar", fetch_unpack=unpack)
+    assert failure(fetch(**given), "target") == ""
+    assert fetch(**given)["stats"]["target"]["changed"] == 0
+    assert ("Package: tool" in shell(vendor, "cat /opt/signed-1/DEBIAN/control")) == unpack
+    assert shell(vendor, "ls -A /var/cache/bakehouse | grep signed") == ""
+    shell(vendor, "rm -r /opt/signed-1")
+
+
+@pytest.mark.parametrize("unpack", [True, False])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("stolen-1.tar", "No public key"),
+        ("broken.tar", "BAD signature"),
+        ("../vendor.asc", "No such file"),
+    ],
+    ids=["of another key", "of another file", "none"],
+)
+def test_an_archive_that_the_vendor_has_not_signed_leaves_nothing(
+    fetch: Fetch, vendor: Container, name: str, told: str, unpack: bool
+) -> None:
+    message = failure(fetch(**signed(vendor, name, fetch_unpack=unpack)), "target")
+    assert "signature" in message
+    assert told in message.replace("public key not found", "No public key")
+    assert shell(vendor, "ls -A /opt /var/cache/bakehouse | grep signed") == ""
+
+
+def test_without_gnupg_it_is_told_what_to_install(fetch: Fetch, vendor: Container) -> None:
+    hide = "for name in gpg gpgv; do mv /usr/bin/$name{,.hidden}; done"
+    given = signed(vendor, "tool-1.tar")
+    vendor.exec_run(["bash", "-c", hide])
+    try:
+        message = failure(fetch(**given), "target")
+    finally:
+        vendor.exec_run(["bash", "-c", hide.replace("$name{,.hidden}", "$name{.hidden,}")])
+    assert "install the package gpgv (apt) or gnupg2 (dnf)" in message
+    assert shell(vendor, "ls -A /opt /var/cache/bakehouse | grep signed") == ""
+
+
 def repository(vendor: Container, key: str, expected: str, kind: str) -> dict[str, Any]:
     """Arguments for the vendor's repository with one key's file and another key's identity."""
     if kind == "key_sha256":
         identity = shell(vendor, f"sha256sum < /srv/{expected}.asc").split()[0]
     else:
-        listing = shell(
-            vendor, f"GNUPGHOME=/root/keys gpg --with-colons --list-keys {expected} 2>/dev/null"
-        )
-        identity = next(line for line in listing.splitlines() if line.startswith("fpr")).split(":")[
-            9
-        ]
+        identity = fingerprint(vendor, expected)
     record = {
         "version": "1.0",
         "repository": "https://vendor.example/repository",

@@ -1,12 +1,16 @@
 """What roles do when a vendor's side is not as the stack promises: they stop, and say why."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stand_ins import STACK, booted, scenario, stood_in_roles
+from vendor_mirror import signing
+from vendor_mirror.mirror import DISTRIBUTION, MOUNTED
 from vendor_mirror.prepared import has_a_source
 
 pytestmark = pytest.mark.docker
@@ -44,6 +48,30 @@ def vanished_version(release: str, record: Variables, _mirrors: Variables) -> Va
     return {} if is_archive else {release: record | {"version": VANISHED}}
 
 
+@cache
+def stranger() -> Variables:
+    """The identity of a key that has signed nothing."""
+    with signing.key("A stranger") as key:
+        return {"key": key.public.decode(), "fingerprint": key.fingerprint}
+
+
+def signed_by_another_key(release: str, record: Variables, _mirrors: Variables) -> Variables:
+    """The digest is right, the signature is of another key than the stack promises."""
+    if "signature" not in record:
+        return {}
+    return {release: record | {"signature": record["signature"] | stranger()}}
+
+
+def signature_of_another_file(_release: str, record: Variables, mirrors: Variables) -> Variables:
+    """The key is right, and what it signed is not this archive."""
+    if "signature" not in record:
+        return {}
+    architecture = os.uname().machine
+    source = record.get("by_architecture", {}).get(architecture, record)
+    address = source["url"] + record["signature"]["suffix"]
+    return {"bakehouse_mirrors": mirrors | {address: f"file://{MOUNTED}/{DISTRIBUTION}.asc"}}
+
+
 def mirror_down(_release: str, _record: Variables, mirrors: Variables) -> Variables:
     """Nothing is where the vendor's things should be."""
     return {"bakehouse_mirrors": dict.fromkeys(mirrors, NOWHERE)}
@@ -53,6 +81,8 @@ Fault = Callable[[str, Variables, Variables], Variables]
 FAULTS: dict[Fault, tuple[str, ...]] = {
     wrong_identity: (DIGEST, FINGERPRINT),
     vanished_version: (VANISHED,),
+    signed_by_another_key: ("its signature is not one of the key",),
+    signature_of_another_file: ("its signature is not one of the key",),
     mirror_down: ("nowhere",),
 }
 """Each fault, and what the message must name, one of them."""

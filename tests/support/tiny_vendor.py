@@ -1,4 +1,4 @@
-"""A vendor with one archive, and one package in a signed apt repository; served on loopback."""
+"""A vendor with one archive and one package in an apt repository, both signed; on loopback."""
 
 import hashlib
 from pathlib import Path
@@ -20,6 +20,17 @@ def fill(server: servers.Server, folder: Path) -> dict[str, Any]:
         apt.build(Package(name="tool", version="1.0"), folder)
         apt.repository(folder, key, "x86_64")
         server.files["/apt/key.asc"] = key.public
+        signature = {
+            "suffix": ".sig",
+            "key": key.public.decode(),
+            "fingerprint": key.fingerprint,
+        }
+        archive, signed = folder / "archive", folder / "archive.sig"
+        archive.write_bytes(ARCHIVE)
+        key.sign(archive, signed, armour=False)
+        server.files["/archive.tar.sig"] = signed.read_bytes()
+        archive.unlink()
+        signed.unlink()
     for path in folder.iterdir():
         # apt writes a plus so.
         server.files[f"/apt/{path.name.replace('+', '%2b')}"] = path.read_bytes()
@@ -29,6 +40,7 @@ def fill(server: servers.Server, folder: Path) -> dict[str, Any]:
             "version": "1.0",
             "url": f"{URL}/archive.tar",
             "sha256": hashlib.sha256(ARCHIVE).hexdigest(),
+            "signature": signature,
         },
         "tool_release": {
             "version": "1.0",

@@ -154,6 +154,8 @@ def publish(mirror: Mirror, stack: Variables) -> Variables:
             mirror.offer(Place(address=DISTRIBUTION), list(vendor.distribution(release)))
         if source is not None:
             _publish_source(mirror, release, vendor, source)
+            if "signature" in record:
+                _sign(mirror, record, source["url"])
         if hasattr(vendor, "wheels"):
             _publish_wheels(mirror, list(vendor.wheels(release)), record)
     result["bakehouse_mirrors"] = {
@@ -186,6 +188,14 @@ def _publish_source(mirror: Mirror, release: Release, vendor: Any, source: Varia
     if hasattr(vendor, "beside"):
         for address, content in vendor.beside(release, mirror.key).items():
             mirror.write(address, content)
+
+
+def _sign(mirror: Mirror, record: Variables, address: str) -> None:
+    """Publish the signature beside its file, and write whose it is into the record."""
+    file, signature = mirror.path(address), record["signature"]
+    mirror.key.sign(file, mirror.path(address + signature["suffix"]), armour=False)
+    signature["key"] = mirror.key.public.decode()
+    signature["fingerprint"] = mirror.key.fingerprint
 
 
 def _publish_wheels(mirror: Mirror, made: list[wheels.Wheel], record: Variables) -> None:

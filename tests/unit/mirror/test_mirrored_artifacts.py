@@ -3,9 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import servers
+from known_keys import FINGERPRINT
+from known_keys import KEY as OF_VENDOR
 from ruamel.yaml import YAML
 
 from bakehouse import layout
@@ -42,6 +45,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
                 name: {"url": f"{VENDOR}/cli-{name}.zip", "sha256": digest(ARCHIVE)}
                 for name in ("x86_64", "aarch64")
             },
+            "signature": {"suffix": ".sig", "key": OF_VENDOR, "fingerprint": FINGERPRINT},
         },
         "nvidia_dcgm_release": {
             "version": "1",
@@ -76,6 +80,7 @@ def test_one_platform_has_its_own_and_what_serves_all(stack: Stack) -> None:
     assert [a.place for a in found] == [
         "https/vendor.example/e.tar",
         "https/vendor.example/cli-x86_64.zip",
+        "https/vendor.example/cli-x86_64.zip.sig",
         "https/vendor.example/ubuntu24.04-x86_64.asc",
     ]
     assert left_out == []
@@ -92,7 +97,7 @@ def test_all_platforms_are_those_of_the_records_and_this_one(
     monkeypatch.setattr(artifacts, "this_machine", lambda: HERE)
     chosen = artifacts.chosen_platforms(stack, ["all"])
     assert chosen == ("amazon2023-aarch64", HERE, "ubuntu24.04-x86_64")
-    assert len(artifacts.wanted(stack, chosen)[0]) == 5
+    assert len(artifacts.wanted(stack, chosen)[0]) == 7
     assert artifacts.chosen_platforms(stack, []) == (HERE,)
 
 
@@ -113,13 +118,32 @@ def test_what_is_there_is_not_fetched_again(
 
 @pytest.mark.parametrize(
     "expected",
-    [{"sha256": digest(b"other")}, {"fingerprint": "A" * 40}],
-    ids=["digest", "fingerprint"],
+    [{"sha256": digest(b"other")}, {"fingerprint": "A" * 40}, {"is_signature": True}],
+    ids=["digest", "fingerprint", "signature"],
 )
 def test_what_is_not_promised_is_not_stored(
-    vendor: servers.Server, tmp_path: Path, expected: dict[str, str]
+    vendor: servers.Server, tmp_path: Path, expected: dict[str, Any]
 ) -> None:
     wanted = artifacts.Artifact(component="x_release", url=f"{VENDOR}/key.asc", **expected)
     with pytest.raises(DownloadError, match="wrong"):
         artifacts.fetch(wanted, tmp_path, policy(vendor))
     assert [path for path in tmp_path.rglob("*") if "vendor" in str(path) and path.is_file()] == []
+
+
+# A packet of the kind that a signature is, of two bytes; armoured, too.
+SIGNATURES = {
+    "binary": b"\x88\x02ab",
+    "armoured": b"-----BEGIN PGP SIGNATURE-----\n\niAJhYg==\n=abcd\n-----END PGP SIGNATURE-----\n",
+}
+
+
+@pytest.mark.parametrize("kind", SIGNATURES)
+def test_a_signature_is_stored_as_it_is_and_not_fetched_again(
+    stack: Stack, vendor: servers.Server, tmp_path: Path, kind: str
+) -> None:
+    signature = artifacts.wanted(stack, ["debian12-aarch64"])[0][-1]
+    assert signature.place == "https/vendor.example/cli-aarch64.zip.sig"
+    vendor.files["/cli-aarch64.zip.sig"] = SIGNATURES[kind]
+    assert artifacts.fetch(signature, tmp_path, policy(vendor))
+    assert (tmp_path / signature.place).read_bytes() == SIGNATURES[kind]
+    assert not artifacts.fetch(signature, tmp_path, policy(vendor))

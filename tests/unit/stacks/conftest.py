@@ -1,15 +1,19 @@
 """Stacks that tests may spoil."""
 
+import importlib
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import stack_tree
+from module_runs import RunHere
 from stack_tree import StackTree
 
 from bakehouse import cli, console, layout
@@ -59,6 +63,10 @@ def tree(
 @pytest.fixture(scope="session")
 def imported() -> Callable[[str], ModuleType]:
     """Import a file of the role fetch as it stands: Ansible's plugins are in no package."""
+    # Where Ansible looks for what modules share, once the role is loaded.
+    importlib.import_module("ansible.module_utils").__path__.append(
+        str(layout.ROLES / "fetch" / "module_utils")
+    )
 
     def load(name: str) -> ModuleType:
         path = layout.ROLES / "fetch" / name
@@ -76,3 +84,17 @@ def imported() -> Callable[[str], ModuleType]:
 def module(imported: Callable[[str], ModuleType]) -> ModuleType:
     """The module that downloads."""
     return imported("library/verified_download.py")
+
+
+@pytest.fixture
+def run_here(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Run the module in this process as Ansible does in its own: exit status and result."""
+    testing = importlib.import_module("ansible.module_utils.testing")  # it has no types
+
+    def run(**arguments: Any) -> tuple[int, dict[str, Any]]:
+        with testing.patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+            module.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, json.loads(capsys.readouterr().out)
+
+    return run

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import known_keys
 import pytest
 import servers
 from servers import Server
@@ -115,6 +116,25 @@ def test_at_the_same_version_the_digest_is_verified_and_never_replaced(
     assert done.returncode == 4
     assert f"expected {'a' * 64}, found {digest(b'not what was promised')}" in done.stderr
     assert tree.cpu.read_text() == ARCHIVES
+
+
+@pytest.mark.parametrize("command", ["bump", "lock"])
+def test_whose_signature_a_file_has_to_have_stays(tree: StackTree, run: Run, command: str) -> None:
+    key = "".join(f"      {line}".rstrip() + "\n" for line in known_keys.KEY.splitlines())
+    signature = f"""\
+  signature:   # since 2.19
+    suffix: .sig
+    key: |
+{key}    fingerprint: {known_keys.FINGERPRINT.lower()}
+"""
+    old = ARCHIVES.replace("\n\ndocker", f"\n{signature}\ndocker")
+    new = old.replace("2.19/", "2.20/").replace("-2.19", "-2.20").replace('"2.19"', '"2.20"')
+    new = new.replace("a" * 64, digest(NEW["x86_64"])).replace("b" * 64, digest(NEW["aarch64"]))
+    assert signature in new
+    tree.cpu.write_text(old if command == "bump" else new)
+    done = run(command, "nccl_tests_release", *(["2.20"] if command == "bump" else []))
+    assert done.returncode == 0, done.stderr
+    assert tree.cpu.read_text() == new
 
 
 ADDRESSES = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from known_keys import FINGERPRINT, KEY
 from pydantic import ValidationError
 
 from bakehouse.errors import InputError
@@ -19,6 +20,7 @@ from bakehouse.stacks.records import KIND_NAMES, model_of
 DIGEST, OTHER = "a" * 64, "b" * 64
 URL = "https://vendor.example/x-1.tar.gz"
 ARTIFACT = {"url": URL, "sha256": DIGEST}
+SIGNATURE = {"suffix": ".sig", "key": KEY, "fingerprint": FINGERPRINT}
 REPOSITORY = {"repository": "https://vendor.example/apt", "key_url": "https://vendor.example/key"}
 BY_DIGEST = {**REPOSITORY, "key_sha256": DIGEST}
 BY_FINGERPRINT = {**REPOSITORY, "key_fingerprint": "A" * 40}
@@ -27,6 +29,8 @@ WHEEL = {"name": "x", "version": "1", "sha256": [DIGEST, OTHER]}
 KINDS: dict[str, dict[str, Any]] = {
     "archive": ARTIFACT,
     "archives": {"by_architecture": {"x86_64": ARTIFACT, "aarch64": ARTIFACT}},
+    "signed archive": {**ARTIFACT, "signature": SIGNATURE},
+    "signed archives": {"by_architecture": {"x86_64": ARTIFACT}, "signature": SIGNATURE},
     "repository": {**BY_DIGEST, "suite": "stable", "components": ["main"], "package": "x"},
     "repository by fingerprint": BY_FINGERPRINT,
     "repositories": {
@@ -39,7 +43,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "bundled": {"bundled_in": "y_release"},
 }
 BUNDLE = {"version": "1", **ARTIFACT}
-VERIFIES = {"sha256", "key_sha256", "key_fingerprint"}
+VERIFIES = {"sha256", "key_sha256", "key_fingerprint", "fingerprint", "key"}
 FETCHES = {"url", "repository", "key_url", "requirements", "index"}
 
 Path_ = tuple[str | int, ...]

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from known_keys import FINGERPRINT as OF_KEY
+from known_keys import KEY, OTHER_FINGERPRINT, OTHER_KEY
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -20,11 +22,14 @@ URL = "https://vendor.example/x-1.tar.gz"
 REPOSITORY = {"repository": "https://vendor.example/apt", "key_url": "https://vendor.example/key"}
 WHEEL = {"name": "x", "version": "1", "sha256": [DIGEST]}
 AWAITED = {"name": "y", "version": "1"}
+SIGNATURE = {"suffix": ".sig", "key": KEY, "fingerprint": OF_KEY}
 REASON = {"reason": "no digest is known", "link": URL, "review_by": "2999-01-01"}
 
 VERIFIED: list[dict[str, Any]] = [
     {"url": URL, "sha256": DIGEST},
     {"by_architecture": {"x86_64": {"url": URL, "sha256": DIGEST}}},
+    {"url": URL, "sha256": DIGEST, "signature": SIGNATURE},
+    {"by_architecture": {"x86_64": {"url": URL, "sha256": DIGEST}}, "signature": SIGNATURE},
     {**REPOSITORY, "key_sha256": DIGEST, "package": "x"},
     {**REPOSITORY, "key_fingerprint": FINGERPRINT},
     {"by_platform": {"ubuntu24.04-x86_64": {**REPOSITORY, "key_sha256": DIGEST}}},
@@ -49,6 +54,12 @@ UNVERIFIED: list[dict[str, Any]] = [
     {"by_architecture": {"x86_64": {"url": URL}}},
     {"by_architecture": {"x86_64": {"url": URL, "sha256": DIGEST}, "aarch64": {"url": URL}}},
     {"by_architecture": {"sparc": {"url": URL, "sha256": DIGEST}}},
+    {"url": URL, "signature": SIGNATURE},
+    {"by_architecture": {"x86_64": {"url": URL}}, "signature": SIGNATURE},
+    {"url": URL, "sha256": DIGEST, "signature": {**SIGNATURE, "fingerprint": OF_KEY[8:]}},
+    {"url": URL, "sha256": DIGEST, "signature": {**SIGNATURE, "key": "https://vendor.example/key"}},
+    {"url": URL, "sha256": DIGEST, "signature": {**SIGNATURE, "suffix": "/../sig"}},
+    {"url": URL, "sha256": DIGEST, "signature": {"suffix": ".sig", "key": KEY}},
     REPOSITORY,
     {"repository": REPOSITORY["repository"], "key_sha256": DIGEST},
     {**REPOSITORY, "key_sha256": "0"},
@@ -96,6 +107,16 @@ def test_what_is_not_verified_cannot_be_said(
 ) -> None:
     assert problem(record)
     assert not published.is_valid({"x_release": {"version": "1", **record}})
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [{"fingerprint": OTHER_FINGERPRINT}, {"key": OTHER_KEY}, {"key": KEY + OTHER_KEY}],
+    ids=["another fingerprint", "another key", "a second key"],
+)
+def test_a_key_that_is_not_the_one_of_the_fingerprint_is_refused(signature: dict[str, str]) -> None:
+    told = problem({"url": URL, "sha256": DIGEST, "signature": {**SIGNATURE, **signature}})
+    assert "`fingerprint` is not that of `key`, which holds" in told
 
 
 def test_every_kind_of_record_was_tried() -> None:

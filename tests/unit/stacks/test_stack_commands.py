@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from known_keys import FINGERPRINT as OF_KEY
+from known_keys import KEY
 from stack_tree import StackTree
 
 from bakehouse.stacks import schema
@@ -71,6 +73,10 @@ FILE = {"url": "https://vendor.example/1", "sha256": DIGEST}
 UNLOCKED = {"reason": "x", "link": "https://vendor.example/", "review_by": "2999-01-01"}
 VERIFIED: dict[str, tuple[dict[str, Any], str]] = {
     "enroot_release": (FILE, "sha256 a1b2c3d4e5f6…"),
+    "aws_cli_release": (
+        {**FILE, "signature": {"suffix": ".sig", "key": KEY, "fingerprint": OF_KEY}},
+        f"sha256 a1b2c3d4e5f6…; signature of key …{OF_KEY[-16:]}",
+    ),
     "pyxis_release": ({"by_architecture": {"aarch64": FILE, "x86_64": FILE}}, "for aarch64, x86"),
     "nvidia_dcgm_release": ({**REPOSITORY, "key_sha256": DIGEST}, "key with sha256 a1b2c3d4e5f6…"),
     "nvidia_cuda_release": (

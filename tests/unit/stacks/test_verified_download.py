@@ -98,9 +98,9 @@ def fetch(module: ModuleType, vendor: Vendor, tmp_path: Path) -> Callable[..., d
     """Fetch `tool` from the vendor, without waiting between attempts."""
 
     def run(**options: Any) -> dict[str, int]:
-        given = {"attempts": 3, "backoff_s": 0.0, "timeout_s": 5.0, "expected": SHA256} | options
+        patience = module.Patience(**{"attempts": 3, "backoff_s": 0.0, "timeout_s": 5.0} | options)
         result: dict[str, int] = module.fetch(
-            url=f"{vendor.url}/tool", dest=tmp_path / "tool", **given
+            url=f"{vendor.url}/tool", dest=tmp_path / "tool", expected=SHA256, patience=patience
         )
         return result
 
@@ -194,13 +194,12 @@ def test_a_file_that_is_not_there_is_not_asked_for_twice(
 
 
 def test_a_busy_server_is_asked_again_after_longer_and_longer_waits(
-    module: ModuleType,
     fetch: Callable[..., dict[str, int]],
     vendor: Vendor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     vendor.answers = [status(503), status(429), status(500), whole]
     assert fetch(attempts=4, backoff_s=1.0)["attempts"] == 4
     assert waits == [1.0, 2.0, 4.0]
@@ -210,15 +209,13 @@ def test_nobody_listening_ends_after_the_given_attempts(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     with pytest.raises(module.DownloadError, match="refused; gave up after 3 attempts"):
         module.fetch(
             url="http://127.0.0.1:9/tool",
             expected=SHA256,
             dest=tmp_path / "tool",
-            attempts=3,
-            backoff_s=1.0,
-            timeout_s=5.0,
+            patience=module.Patience(3, 1.0, 5.0),
         )
     assert len(waits) == 2
 
@@ -233,9 +230,7 @@ def test_a_proxy_of_the_environment_is_used(
         url="http://vendor.example/tool",
         expected=SHA256,
         dest=tmp_path / "tool",
-        attempts=1,
-        backoff_s=0.0,
-        timeout_s=5.0,
+        patience=module.Patience(1, 0.0, 5.0),
     )
     assert vendor.paths == ["http://vendor.example/tool"]
 

@@ -2,18 +2,19 @@
 
 import base64
 import hashlib
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import servers
+from known_keys import FINGERPRINT, KEY, OTHER_FINGERPRINT, OTHER_KEY
+from module_runs import RunHere
 from servers import Server
 
 from bakehouse.layout import ROLES
@@ -21,32 +22,6 @@ from bakehouse.layout import ROLES
 LIBRARY = ROLES / "fetch" / "library"
 CONTENT = b"a tool"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-# Two keys that gpg made for this test.
-KEY = """\
------BEGIN PGP PUBLIC KEY BLOCK-----
-
-mDMEawTkURYJKwYBBAHaRw8BAQdAj1Qx2hU2DZqBLzA9bs/QIkExhDD//q6+g7Bu
-qWfBVMS0DnZlbmRvci5leGFtcGxliJAEExYIADgWIQRI4LLi4RZwKcpuQ6VWd2VH
-nZwF+QUCawTkUQIbAwULCQgHAgYVCgkICwIEFgIDAQIeAQIXgAAKCRBWd2VHnZwF
-+aPaAP4oEd0tovR9fdppiTmU/fOGbzM5BqNKlW+Q2R4Y9mo3CgEA4ZsFPEpa0Q/w
-GaV/4agNPU6fYDrKXYFp/myRJMdpSgU=
-=LRMS
------END PGP PUBLIC KEY BLOCK-----
-"""
-FINGERPRINT = "48E0B2E2E1167029CA6E43A5567765479D9C05F9"
-OTHER_KEY = """\
------BEGIN PGP PUBLIC KEY BLOCK-----
-
-mDMEawTkURYJKwYBBAHaRw8BAQdAmiLenxtaqRIpB5ZbZ56klcn1WYkVfSbm3CuQ
-fBg9fAm0EHN0cmFuZ2VyLmV4YW1wbGWIkAQTFggAOBYhBN7gUyaXmOdqU7MwY0wC
-Yh+ZNCEOBQJrBORRAhsDBQsJCAcCBhUKCQgLAgQWAgMBAh4BAheAAAoJEEwCYh+Z
-NCEONYgBALuHnNt+wg4TrOvrWhzaFimfh1Z1cd4E4mukMOyhdIXjAP93Ti3YV0Zn
-PptDXCN/F+SoYhBpJvbReXzBOFMJ+HxjBA==
-=sybv
------END PGP PUBLIC KEY BLOCK-----
-"""
-OTHER_FINGERPRINT = "DEE053269798E76A53B330634C02621F9934210E"
 
 
 @pytest.fixture
@@ -93,9 +68,7 @@ def test_a_file_with_a_second_key_is_refused(module: ModuleType, tmp_path: Path)
             url=(tmp_path / "served").as_uri(),
             expected=FINGERPRINT,
             dest=tmp_path / "key",
-            attempts=1,
-            backoff_s=0.0,
-            timeout_s=5.0,
+            patience=module.Patience(1, 0.0, 5.0),
             identify=module.fingerprints,
         )
     assert names(tmp_path) == ["served"]
@@ -114,28 +87,16 @@ def run_in_ansible(**arguments: Any) -> dict[str, Any]:
         ],
         capture_output=True,
         text=True,
-        env=os.environ | {"ANSIBLE_STDOUT_CALLBACK": "oneline", "NO_COLOR": "1"},
+        env=os.environ
+        | {
+            "ANSIBLE_STDOUT_CALLBACK": "oneline",
+            "ANSIBLE_MODULE_UTILS": str(LIBRARY.with_name("module_utils")),
+            "NO_COLOR": "1",
+        },
         check=False,
     )
     result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return result
-
-
-RunHere = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
-def run_here(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> RunHere:
-    """Run the module in this process as Ansible does in its own: exit status and result."""
-    testing = importlib.import_module("ansible.module_utils.testing")  # it has no types
-
-    def run(**arguments: Any) -> tuple[int, dict[str, Any]]:
-        with testing.patch_module_args(arguments), pytest.raises(SystemExit) as ended:
-            module.main()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, json.loads(capsys.readouterr().out)
-
-    return run
 
 
 def test_ansible_downloads_once_and_then_changes_nothing(
