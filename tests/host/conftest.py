@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from testinfra.host import Host
 
 HERE = Path(__file__).parent
 
@@ -48,3 +50,14 @@ def image_target() -> str:
     if target not in {"machine", "container"}:
         pytest.fail(f"BAKEHOUSE_TARGET is {target!r}; it must be machine or container")
     return target
+
+
+@pytest.fixture
+def package_is_there(host: Host) -> Callable[[str], bool]:
+    """Whether either package manager knows a package; what stands in for a system has both."""
+
+    def ask(package: str) -> bool:
+        known = f"dpkg-query -W -f '${{db:Status-Abbrev}}' {package} 2>/dev/null | grep -q '^ii'"
+        return host.run(f"rpm --query --quiet {package} 2>/dev/null || {known}").rc == 0
+
+    return ask

@@ -19,12 +19,6 @@ def machine(image_target: str) -> None:
         pytest.skip("a container uses what its machine has mounted")
 
 
-def is_installed(host: Host, package: str) -> bool:
-    """Whether either package manager knows the package; a stand-in has both."""
-    known = f"dpkg-query -W -f '${{db:Status-Abbrev}}' {package} 2>/dev/null | grep -q '^ii'"
-    return host.run(f"rpm --query --quiet {package} 2>/dev/null || {known}").rc == 0
-
-
 def test_version_is_the_stacks(
     host: Host, stack_versions: dict[str, str], record_property: Callable[[str, object], None]
 ) -> None:
@@ -34,11 +28,11 @@ def test_version_is_the_stacks(
     assert observed[1] == stack_versions["aws_lustre_release"]
 
 
-def test_every_kernel_has_its_modules(host: Host) -> None:
-    if is_installed(host, "lustre-client"):
+def test_every_kernel_has_its_modules(host: Host, package_is_there: Callable[[str], bool]) -> None:
+    if package_is_there("lustre-client"):
         pytest.skip("one package serves all kernels of this distribution")
     kernels = host.run("ls /lib/modules").stdout.split()
-    assert [k for k in kernels if not is_installed(host, f"lustre-client-modules-{k}")] == []
+    assert [k for k in kernels if not package_is_there(f"lustre-client-modules-{k}")] == []
 
 
 def test_lustre_is_mounted_with_sane_options(host: Host) -> None:
@@ -57,8 +51,10 @@ def test_mounts_are_those_that_were_asked_for(host: Host) -> None:
 
 
 @IN_SCENARIO
-def test_modules_are_for_the_kernels_that_were_asked_for(host: Host) -> None:
-    if is_installed(host, "lustre-client"):
+def test_modules_are_for_the_kernels_that_were_asked_for(
+    package_is_there: Callable[[str], bool],
+) -> None:
+    if package_is_there("lustre-client"):
         pytest.skip("one package serves all kernels of this distribution")
     for kernel in ("6.8.0-1063-aws", "6.17.0-1019-aws"):
-        assert is_installed(host, f"lustre-client-modules-{kernel}")
+        assert package_is_there(f"lustre-client-modules-{kernel}")
