@@ -34,8 +34,8 @@ test-all: setup-test lint ## as test, and what is too slow for every day; writes
 	  $(VENV)/python tests/support/summarise_tests.py out/test-all.xml docs/test-report.md; exit $$status
 
 .PHONY: test-fast
-test-fast: setup-test ## only the tests that need no Docker, under a minute
-	$(VENV)/pytest . -m "not docker" $(PYTEST_OPTIONS)
+test-fast: setup-test ## only the tests that need neither Docker nor seconds, under a minute
+	$(VENV)/pytest . -m "not docker and not lengthy" $(PYTEST_OPTIONS)
 
 .PHONY: lint
 lint: setup-test ## all linters, and that generated files are current

@@ -141,6 +141,7 @@ def test_an_engine_that_does_not_start_is_told_with_its_log(machine: Machine) ->
         assert log.read_text() == "it is cold\n"
 
 
+@pytest.mark.lengthy
 def test_a_changed_requirement_makes_the_environment_anew(machine: Machine) -> None:
     (machine.root / "requirements" / "runtime.txt").write_text("nonsense==1 --hash=sha256:0\n")
     done = machine.setup()

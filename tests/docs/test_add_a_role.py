@@ -35,6 +35,7 @@ def test_the_role_keeps_the_repositorys_conventions(copy: Copy) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.lengthy
 def test_the_linters_have_nothing_to_say(copy: Copy) -> None:
     for command in (
         ["ansible-lint", "--offline", "-q", "roles/hwloc", "playbooks/cpu.yml"],

@@ -166,16 +166,19 @@ def compared(scratch: Path, tree: Path, **variables: Any) -> str:
     return failure(play(scratch, hosts, [task], **(given | variables)), "target")
 
 
+@pytest.mark.lengthy
 def test_all_adapters_are_there(tmp_path: Path) -> None:
     assert compared(tmp_path, sysfs(tmp_path / "sys", 16)) == ""
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("adapters", [15, 17, 0])
 def test_another_number_of_adapters_is_told(tmp_path: Path, adapters: int) -> None:
     message = compared(tmp_path, sysfs(tmp_path / "sys", adapters))
     assert f"p5en.48xlarge has 16 EFA interfaces, {adapters} are here" in message
 
 
+@pytest.mark.lengthy
 def test_an_unknown_type_is_told(tmp_path: Path) -> None:
     assert "nothing of the type x9.metal" in compared(
         tmp_path, sysfs(tmp_path / "sys", 1, "x9.metal")

@@ -156,6 +156,7 @@ def test_this_machine_is_asked_without_ssh_or_docker() -> None:
     assert target["components"]["python"]["status"] == "present"
 
 
+@pytest.mark.lengthy
 def test_two_hundred_hosts_answer_in_20_s_and_the_odd_ones_are_named(hosts: Path) -> None:
     names = [f"node{number:03}" for number in range(MANY)]
     for name in names:
@@ -183,6 +184,7 @@ def test_two_hundred_hosts_answer_in_20_s_and_the_odd_ones_are_named(hosts: Path
     assert "node023, node117: not as the stack says" in done.stderr
 
 
+@pytest.mark.lengthy
 def test_a_host_that_hangs_holds_no_other(hosts: Path) -> None:
     assert (hosts / "good").is_dir()
     listed = [*(f"hangs{n}" for n in range(4)), "good"]

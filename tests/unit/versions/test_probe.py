@@ -294,6 +294,7 @@ def test_ldconfig_knows_further_places(node: FakeNode, tmp_path: Path) -> None:
     assert found == [{"version": "2.30.7", "where": "/srv/nccl/libnccl.so.2"}]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("body", ["*(volatile int *)0 = 1;", "_exit(4);", "sleep(60);"])
 def test_an_nccl_that_crashes_or_hangs_is_a_problem(
     body: str, node: FakeNode, tmp_path: Path
@@ -325,6 +326,7 @@ def test_packages_of_rpm_are_found(node: FakeNode) -> None:
     assert versions_of(examined(node, "rdma_core")) == ["64.0-1.amzn2023"]
 
 
+@pytest.mark.lengthy
 def test_programs_that_hang_cost_the_limit_once_and_leave_nothing(node: FakeNode) -> None:
     for path in ("bin/docker", "bin/nvidia-smi", "bin/dcgmi", "sbin/modinfo", "bin/mpirun"):
         node.program(f"/usr/{path}", f'echo $$ >>"{node.root}/pids"; sleep 60 & sleep 60')
