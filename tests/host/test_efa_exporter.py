@@ -17,7 +17,8 @@ def machine(image_target: str) -> None:
 
 def test_program_counts_the_adapters(host: Host) -> None:
     links = "/sys/class/infiniband/*/device/driver"
-    drivers = host.check_output(f"readlink --canonicalize {links} || true")
+    # Without any adapter there is nothing to read.
+    drivers = host.run(f"readlink --canonicalize {links}").stdout
     adapters = sum(line.endswith("/efa") for line in drivers.splitlines())
     shown = host.check_output(f"/usr/bin/python3 {PROGRAM} --once").splitlines()
     assert f"efa_devices {adapters}" in shown
