@@ -117,6 +117,11 @@ def test_a_kernel_without_a_client_stops_the_bake(machine: StandIn, tmp_path: Pa
     assert "lustre-client-modules-6.99.0-1-aws" in message
 
 
+def test_a_machine_without_a_kernel_gets_no_client(machine: StandIn, tmp_path: Path) -> None:
+    message = failure(machine.apply(tmp_path, ["aws_lustre"], **machine.variables()), "target")
+    assert "no kernel is installed" in message
+
+
 def put(machine: StandIn, path: str, content: bytes) -> None:
     """Write a file on a machine."""
     buffer = io.BytesIO()
