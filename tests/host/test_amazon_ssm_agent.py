@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-CONFIGURATION = "/etc/amazon/ssm/amazon-ssm-agent.json"
+FOLDER = "/etc/amazon/ssm"
+CONFIGURATION = f"{FOLDER}/amazon-ssm-agent.json"
 IDENTITY = ("/var/lib/amazon/ssm/Vault", "/var/lib/amazon/ssm/ipc")
 
 
@@ -46,6 +47,7 @@ def test_baking_does_not_start_it(host: Host) -> None:
 def test_configuration_is_what_was_asked_for(host: Host) -> None:
     file = host.file(CONFIGURATION)
     assert (file.user, file.mode) == ("root", 0o644)
+    assert host.file(FOLDER).mode == 0o755
     assert json.loads(file.content_string) == {"Ssm": {"HealthFrequencyMinutes": 5}}
 
 

@@ -36,6 +36,8 @@ def test_nobody_is_given_settings(host: Host) -> None:
 
 
 def test_bash_completes_commands(host: Host) -> None:
-    completion = host.file("/usr/share/bash-completion/completions/aws")
+    folder = "/usr/share/bash-completion/completions"
+    assert host.file(folder).mode == 0o755
+    completion = host.file(f"{folder}/aws")
     assert completion.content_string == "complete -C '/usr/local/bin/aws_completer' aws\n"
     assert host.file("/usr/local/bin/aws_completer").exists

@@ -47,6 +47,7 @@ def test_baking_does_not_start_it(host: Host) -> None:
 def test_configuration_is_what_was_asked_for(host: Host) -> None:
     file = host.file(CONFIGURATION)
     assert (file.user, file.mode) == ("root", 0o644)
+    assert host.file(f"{FOLDER}/etc").mode == 0o755
     assert json.loads(file.content_string) == {"agent": {"run_as_user": "root"}}
 
 
