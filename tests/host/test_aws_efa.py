@@ -98,6 +98,7 @@ def test_buffers_may_be_locked(host: Host, image_target: str) -> None:
     assert {"* - memlock unlimited", "root - memlock unlimited"} <= set(
         limits.content_string.splitlines()
     )
+    assert host.file("/etc/systemd/system.conf.d").mode == 0o755
     services = host.file("/etc/systemd/system.conf.d/95-aws-efa.conf").content_string
     assert "DefaultLimitMEMLOCK=infinity" in services.splitlines()
 

@@ -47,6 +47,7 @@ def test_lustre_is_mounted_with_sane_options(host: Host) -> None:
 
 @IN_SCENARIO
 def test_mounts_are_those_that_were_asked_for(host: Host) -> None:
+    assert host.file("/etc/fstab").mode == 0o644
     lines = host.file("/etc/fstab").content_string.splitlines()
     options = "noatime,flock,_netdev,nofail,x-systemd.automount"
     assert f"fs-0123.fsx.example@tcp:/abcdefgh /fsx lustre {options} 0 0" in lines

@@ -39,6 +39,7 @@ def test_nccl_is_told_of_plugin_and_tuner(host: Host, named: dict[str, str]) -> 
 
 def test_the_loader_finds_the_plugin(host: Host, named: dict[str, str]) -> None:
     assert named["NCCL_NET_PLUGIN"] in host.check_output("ldconfig -p")
+    assert host.file("/etc/ld.so.conf.d/100_ofinccl.conf").mode == 0o644
 
 
 def test_it_needs_no_library_that_is_not_there(host: Host, named: dict[str, str]) -> None:

@@ -31,6 +31,10 @@ LATER_HELP = {
 """Roles without an effect of their own, and why they are left out."""
 
 EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "aws_ofi_nccl",
+        "Install what a build needs",
+    ): "the scenario's is bundled; test_aws_tools builds",
     ("docker", "Make the directory of the configuration"): "Debian's package brings it",
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
     ("packages", "mode in dnf.yml"): "the scenario is of the apt family",
