@@ -31,15 +31,17 @@ LATER_HELP = {
 """Roles without an effect of their own, and why they are left out."""
 
 EQUIVALENT: dict[tuple[str, str], str] = {
-    (
-        "aws_ofi_nccl",
-        "Install what a build needs",
-    ): "the scenario's is bundled; test_aws_tools builds",
     ("docker", "Make the directory of the configuration"): "Debian's package brings it",
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
     ("packages", "mode in dnf.yml"): "the scenario is of the apt family",
 }
 """Role and task whose absence makes no difference in the scenario, each with its reason."""
+
+UNREACHED: dict[tuple[str, str], str] = {
+    ("aws_ofi_nccl", "build.yml"): "the scenario's is the installer's; test_aws_tools builds one",
+    ("docker", "daemon_part.yml"): "for other roles; test_docker_daemon runs it with them",
+}
+"""Role and file of tasks that the role's scenario does not run, and who does instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def _task(mutant: Mutant) -> str:
 
 def _skipped(role: str) -> Iterator[Mutant]:
     """Every mutant of a role that lacks one task."""
-    for path in sorted((ROLES / role / "tasks").glob("*.yml")):
+    for path in _reached(role):
         if path.name in {"main.yml", "set_vars.yml", "record.yml", "runtime.yml"}:
             continue
         count = len(list(_changing(_load(path))))
@@ -102,13 +104,19 @@ def _skipped(role: str) -> Iterator[Mutant]:
 
 def _wrong_modes(role: str) -> Iterator[Mutant]:
     """Mutants in which one file has a mode that is too narrow."""
-    for path in sorted((ROLES / role / "tasks").glob("*.yml")):
+    for path in _reached(role):
         text = path.read_text(encoding="utf-8")
         for found in re.finditer(r'mode: "0(644|755)"', text):
             changed = text[: found.start()] + 'mode: "0600"' + text[found.end() :]
             yield Mutant(
                 role=role, file=f"tasks/{path.name}", what=f"mode in {path.name}", text=changed
             )
+
+
+def _reached(role: str) -> list[Path]:
+    """Files of tasks that the role's scenario runs."""
+    every = sorted((ROLES / role / "tasks").glob("*.yml"))
+    return [path for path in every if (role, path.name) not in UNREACHED]
 
 
 def _changing(tasks: list[Any]) -> Iterator[tuple[list[Any], int]]:

@@ -21,7 +21,12 @@ def build(package: Package, folder: Path) -> None:
         control = root / "DEBIAN"
         control.mkdir(parents=True)
         (control / "control").write_text(_control(package), encoding="utf-8")
-        for name, commands in (("postinst", package.after), ("prerm", package.before_removal)):
+        scripts = {
+            "postinst": package.after,
+            "prerm": package.before_removal,
+            "postrm": package.after_removal,
+        }
+        for name, commands in scripts.items():
             if commands:
                 (control / name).write_text(f"#!/bin/sh\nset -e\n{commands}\n", encoding="utf-8")
                 (control / name).chmod(0o755)

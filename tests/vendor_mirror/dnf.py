@@ -69,6 +69,7 @@ def _specification(package: Package, root: Path) -> str:
         f"mkdir -p %{{buildroot}}; cp -a {root}/. %{{buildroot}}/",
         *(_script("%post", package.after) if package.after else []),
         *(_script("%preun", package.before_removal) if package.before_removal else []),
+        *(_script("%postun", package.after_removal) if package.after_removal else []),
         "%files",
         *[f'"{name}"' for name in sorted(package.files)],
     ]

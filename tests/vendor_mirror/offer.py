@@ -32,6 +32,7 @@ class Package:
         depends: Names, with a version as in `libnccl2 (= 2.30.7-1+fixture)` where it matters.
         after: Shell commands that run once it is installed.
         before_removal: Shell commands that run before it is removed or replaced.
+        after_removal: Shell commands that run after that.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Package:
     files: Files = field(default_factory=dict)
     after: str = ""
     before_removal: str = ""
+    after_removal: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

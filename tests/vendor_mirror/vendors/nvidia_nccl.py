@@ -38,6 +38,8 @@ def packages(release: Release) -> list[Package]:
                 f"{folder}/libnccl.so.2": link(f"libnccl.so.{release.version}"),
             },
             after=found,
+            # Of two versions in a transaction the loader's link is to the newer one.
+            after_removal=found,
         ),
         Package(
             name=development,
