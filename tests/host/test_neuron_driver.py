@@ -43,10 +43,13 @@ def test_every_kernel_has_the_module(
 
 
 def test_module_is_loaded_on_boot(host: Host) -> None:
-    assert host.file("/etc/modules-load.d/neuron.conf").content_string == "neuron\n"
+    listed = host.file("/etc/modules-load.d/neuron.conf")
+    assert listed.mode == 0o644
+    assert listed.content_string == "neuron\n"
 
 
 def test_rule_gives_the_devices_to_a_group_that_exists(host: Host) -> None:
+    assert host.file(RULE).mode == 0o644
     rule = host.file(RULE).content_string
     assert 'SUBSYSTEM=="neuron_device"' in rule
     assert host.group(rule.partition('GROUP="')[2].partition('"')[0]).exists

@@ -33,6 +33,11 @@ def test_loader_finds(host: Host, library: str) -> None:
     assert f"/opt/aws/neuron/lib/{library}" in known
 
 
+@pytest.mark.parametrize("path", ["/etc/ld.so.conf.d/neuron.conf", "/etc/profile.d/neuron.sh"])
+def test_everybody_may_read_where_they_are(host: Host, path: str) -> None:
+    assert host.file(path).mode == 0o644
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_tool_is_on_every_path(host: Host, tool: str) -> None:
     found = host.check_output(f"env -i PATH=/usr/local/bin:/usr/bin:/bin sh -c 'command -v {tool}'")

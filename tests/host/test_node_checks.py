@@ -26,6 +26,10 @@ def test_an_ordinary_user_may_run_them(host: Host) -> None:
     assert "image-identity" in done.stdout, done.stderr
 
 
+def test_their_folder_may_be_read_by_all(host: Host) -> None:
+    assert host.file("/opt/bakehouse/checks/bakehouse").mode == 0o755
+
+
 def test_an_unknown_check_is_refused(host: Host) -> None:
     done = host.run(f"{COMMAND} --check no-such-check")
     assert done.rc == 2

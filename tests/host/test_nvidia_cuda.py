@@ -54,6 +54,11 @@ def test_programs_find_the_runtime(host: Host, stack_versions: dict[str, str]) -
     assert f"libcudart.so.{major}" in host.check_output("/sbin/ldconfig -p")
 
 
+@pytest.mark.parametrize("path", ["/etc/profile.d/cuda.sh", "/etc/ld.so.conf.d/cuda.conf"])
+def test_everybody_may_read_where_it_is(host: Host, path: str) -> None:
+    assert host.file(path).mode == 0o644
+
+
 @pytest.mark.parametrize("runtime", ["static", "shared"])
 def test_a_program_compiles_links_and_starts(
     host: Host, stack_versions: dict[str, str], runtime: str

@@ -48,6 +48,7 @@ def test_exporter_starts_on_boot(host: Host, exporter: str) -> None:
 def test_exporter_and_machine_have_one_host_engine(host: Host, exporter: str) -> None:
     assert exporter
     drop_in = "/etc/systemd/system/nvidia-dcgm-exporter.service.d/bakehouse.conf"
+    assert host.file(drop_in.rpartition("/")[0]).mode == 0o755
     shown = host.file(drop_in).content_string
     uses_the_machines = "DCGM_REMOTE_HOSTENGINE_INFO=localhost:5555" in shown
     assert uses_the_machines == host.service("nvidia-dcgm").is_enabled

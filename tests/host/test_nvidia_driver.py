@@ -62,6 +62,7 @@ def test_what_runs_is_what_is_installed(host: Host, stack_versions: dict[str, st
 
 def test_nouveau_stays_away(host: Host, kernels: list[str]) -> None:
     assert kernels
+    assert host.file("/etc/modprobe.d/nvidia_driver.conf").mode == 0o644
     configured = host.check_output("modprobe --showconfig").splitlines()
     assert "blacklist nouveau" in configured
     assert "options nouveau modeset=0" in configured

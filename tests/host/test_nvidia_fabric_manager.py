@@ -28,7 +28,8 @@ def test_version_is_the_drivers(
 def test_service_starts_on_boot_where_there_are_switches(host: Host) -> None:
     service = host.service("nvidia-fabricmanager")
     assert service.is_enabled
-    assert host.file(CONDITION).mode == 0o755
+    folders = (CONDITION.rpartition("/")[0], "/etc/systemd/system/nvidia-fabricmanager.service.d")
+    assert [host.file(path).mode for path in (CONDITION, *folders)] == [0o755] * 3
     unit = host.check_output("systemctl cat nvidia-fabricmanager.service")
     assert f"ExecCondition={CONDITION}" in unit.splitlines()
     has_switches = host.run(CONDITION).rc == 0

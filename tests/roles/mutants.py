@@ -32,14 +32,24 @@ LATER_HELP = {
 
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("docker", "Make the directory of the configuration"): "Debian's package brings it",
+    ("neuron_driver", "Load the module on boot"): "the script of AWS's package does too",
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
-    ("packages", "mode in dnf.yml"): "the scenario is of the apt family",
 }
 """Role and task whose absence makes no difference in the scenario, each with its reason."""
 
 UNREACHED: dict[tuple[str, str], str] = {
     ("aws_ofi_nccl", "build.yml"): "the scenario's is the installer's; test_aws_tools builds one",
     ("docker", "daemon_part.yml"): "for other roles; test_docker_daemon runs it with them",
+    (
+        "node_exporter",
+        "install_archive.yml",
+    ): "of the distribution there; test_exporters unpacks it",
+    ("nvidia_cuda", "install_wheels.yml"): "packages there; test_cuda installs wheels",
+    ("nvidia_driver", "install_runfile.yml"): "packages there; nothing runs the vendor's installer",
+    ("nvidia_fabric_manager", "lock_dnf.yml"): "apt there; test_platforms runs it",
+    ("nvidia_nccl", "install_source.yml"): "packages there; test_cuda builds it",
+    ("nvidia_nccl", "install_wheels.yml"): "packages there; test_cuda installs wheels",
+    ("packages", "dnf.yml"): "apt there; test_dnf runs it",
 }
 """Role and file of tasks that the role's scenario does not run, and who does instead."""
 
