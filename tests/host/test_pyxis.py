@@ -51,6 +51,7 @@ def test_is_compiled_for_this_slurm(host: Host, prefix: str) -> None:
 def test_slurm_is_told_of_it(host: Host, configuration: str) -> None:
     lines = host.file(f"{configuration}/plugstack.conf").content_string.splitlines()
     assert lines.count(f"include {configuration}/plugstack.conf.d/*.conf") == 1
+    assert host.file(f"{configuration}/plugstack.conf.d").mode == 0o755
     loaded = host.file(f"{configuration}/plugstack.conf.d/pyxis.conf").content_string.splitlines()
     assert f"required {PLUGIN} " in loaded[-1]
     assert "runtime_path=/run/pyxis" in loaded[-1].split()

@@ -33,6 +33,10 @@ LATER_HELP = {
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("docker", "Make the directory of the configuration"): "Debian's package brings it",
     ("neuron_driver", "Load the module on boot"): "the script of AWS's package does too",
+    ("aws_ofi_nccl", "Let the loader find it"): "AWS's installer does too",
+    ("aws_ofi_nccl", "Tell the loader"): "as above",
+    ("pyxis", "Make the folder of plugins"): "the role slurm makes it too",
+    ("slurm", "Make the folders of the configuration"): "Debian's packages bring them",
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
 }
 """Role and task whose absence makes no difference in the scenario, each with its reason."""
