@@ -49,6 +49,10 @@ def test_whoever_logs_in_finds_the_compiler(host: Host) -> None:
     assert host.check_output("env -i sh -c '. /etc/profile; echo $CUDA_HOME'") == HOME
 
 
+def test_the_compiler_finds_that_of_the_host(host: Host) -> None:
+    assert host.exists("g++")
+
+
 def test_programs_find_the_runtime(host: Host, stack_versions: dict[str, str]) -> None:
     major = stack_versions["nvidia_cuda_release"].partition(".")[0]
     assert f"libcudart.so.{major}" in host.check_output("/sbin/ldconfig -p")

@@ -36,7 +36,10 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("aws_ofi_nccl", "Let the loader find it"): "AWS's installer does too",
     ("aws_ofi_nccl", "Tell the loader"): "as above",
     ("pyxis", "Make the folder of plugins"): "the role slurm makes it too",
+    ("pyxis", "Have Slurm read the folder"): "as above",
     ("slurm", "Make the folders of the configuration"): "Debian's packages bring them",
+    ("slurm", "Have Slurm load what other roles put into the folder of plugins"): "as above",
+    ("node_exporter", "Start it on boot"): "Debian's package does too",
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
 }
 """Role and task whose absence makes no difference in the scenario, each with its reason."""
