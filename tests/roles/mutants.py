@@ -40,6 +40,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("slurm", "Make the folders of the configuration"): "Debian's packages bring them",
     ("slurm", "Have Slurm load what other roles put into the folder of plugins"): "as above",
     ("node_exporter", "Start it on boot"): "Debian's package does too",
+    ("image_cleanup", "Keep the random seed from being saved when this machine shuts down"): (
+        "the service does not run in a container"
+    ),
     ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
 }
 """Role and task whose absence makes no difference in the scenario, each with its reason."""

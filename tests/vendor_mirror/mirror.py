@@ -13,8 +13,8 @@ from vendor_mirror import apt, archives, dnf, vendors, wheels
 from vendor_mirror.offer import Package, Release, digest
 from vendor_mirror.signing import Key, key
 
-MOUNTED = "/srv/vendor_mirror"
-"""Where a machine under test finds the mirror."""
+MOUNTED = "/vendor_mirror"
+"""Where a machine under test finds the mirror: no folder that an image must have empty."""
 
 DISTRIBUTION = "distribution"
 """Folder of packages that stand in for the distribution's own."""
