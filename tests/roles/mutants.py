@@ -35,6 +35,11 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("neuron_driver", "Load the module on boot"): "the script of AWS's package does too",
     ("aws_ofi_nccl", "Let the loader find it"): "AWS's installer does too",
     ("aws_ofi_nccl", "Tell the loader"): "as above",
+    ("image_cleanup", "Forget the builder's name"): "Docker's own /etc/hosts has no such line",
+    (
+        "nvidia_nccl",
+        "Let programs find a library that is not in the system's folders",
+    ): "that of packages is in them",
     ("pyxis", "Make the folder of plugins"): "the role slurm makes it too",
     ("pyxis", "Have Slurm read the folder"): "as above",
     ("slurm", "Make the folders of the configuration"): "Debian's packages bring them",
