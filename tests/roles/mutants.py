@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from mutant_waivers import EQUIVALENT, UNREACHED
 from ruamel.yaml import YAML
 
 from bakehouse.layout import ROLES
@@ -23,50 +24,6 @@ KEYWORDS = {
     "failed_when", "check_mode", "environment", "until", "retries", "delay", "module_defaults",
     "rescue", "always", "listen", "args", "tags",
 }  # fmt: skip
-
-LATER_HELP = {
-    "component": "what it does is judged by the tests of the roles that include it",
-    "fetch": "as component",
-}
-"""Roles without an effect of their own, and why they are left out."""
-
-EQUIVALENT: dict[tuple[str, str], str] = {
-    ("docker", "Make the directory of the configuration"): "Debian's package brings it",
-    ("neuron_driver", "Load the module on boot"): "the script of AWS's package does too",
-    ("aws_ofi_nccl", "Let the loader find it"): "AWS's installer does too",
-    ("aws_ofi_nccl", "Tell the loader"): "as above",
-    ("image_cleanup", "Forget the builder's name"): "Docker's own /etc/hosts has no such line",
-    (
-        "nvidia_nccl",
-        "Let programs find a library that is not in the system's folders",
-    ): "that of packages is in them",
-    ("pyxis", "Make the folder of plugins"): "the role slurm makes it too",
-    ("pyxis", "Have Slurm read the folder"): "as above",
-    ("slurm", "Make the folders of the configuration"): "Debian's packages bring them",
-    ("slurm", "Have Slurm load what other roles put into the folder of plugins"): "as above",
-    ("node_exporter", "Start it on boot"): "Debian's package does too",
-    ("image_cleanup", "Keep the random seed from being saved when this machine shuts down"): (
-        "the service does not run in a container"
-    ),
-    ("image_cleanup", "Keep the journal in memory from here on"): "seen only after a reboot",
-}
-"""Role and task whose absence makes no difference in the scenario, each with its reason."""
-
-UNREACHED: dict[tuple[str, str], str] = {
-    ("aws_ofi_nccl", "build.yml"): "the scenario's is the installer's; test_aws_tools builds one",
-    ("docker", "daemon_part.yml"): "for other roles; test_docker_daemon runs it with them",
-    (
-        "node_exporter",
-        "install_archive.yml",
-    ): "of the distribution there; test_exporters unpacks it",
-    ("nvidia_cuda", "install_wheels.yml"): "packages there; test_cuda installs wheels",
-    ("nvidia_driver", "install_runfile.yml"): "packages there; nothing runs the vendor's installer",
-    ("nvidia_fabric_manager", "lock_dnf.yml"): "apt there; test_platforms runs it",
-    ("nvidia_nccl", "install_source.yml"): "packages there; test_cuda builds it",
-    ("nvidia_nccl", "install_wheels.yml"): "packages there; test_cuda installs wheels",
-    ("packages", "dnf.yml"): "apt there; test_dnf runs it",
-}
-"""Role and file of tasks that the role's scenario does not run, and who does instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +55,7 @@ class Mutant:
 def mutants(role: str) -> list[Mutant]:
     """At most three of a role: its first task skipped, its last one, and a wrong mode."""
     skipped = [m for m in _skipped(role) if (role, _task(m)) not in EQUIVALENT]
-    modes = [m for m in _wrong_modes(role) if (role, m.what) not in EQUIVALENT]
+    modes = list(_wrong_modes(role))
     ends = skipped[:1] + skipped[-1:] if len(skipped) > 1 else skipped
     return [*ends, *modes[:1]]
 
