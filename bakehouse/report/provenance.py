@@ -23,7 +23,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from bakehouse.errors import InputError
-from bakehouse.stacks.records import ArchiveRecord, PythonRecord
+from bakehouse.stacks.records import ArchiveRecord, ArchivesRecord, PythonRecord
 from bakehouse.stacks.stack import Stack
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -150,13 +150,17 @@ def _dependencies(stack: Stack, identity: dict[str, Any] | None) -> Iterator[dic
     commit = str((identity or {}).get("commit", ""))
     if len(commit.removesuffix("+modified")) == 40:
         yield {"name": "source", "digest": {"gitCommit": commit.removesuffix("+modified")}}
+    architecture = str((identity or {}).get("os", {}).get("architecture", ""))
     for name, record in stack.records.items():
-        if isinstance(record, ArchiveRecord):
-            for artifact in record.artifacts().values():
-                yield {"name": name, "uri": artifact.url, "digest": {"sha256": artifact.sha256}}
+        if isinstance(record, ArchiveRecord | ArchivesRecord):
+            for built_for, artifact in record.artifacts().items():
+                if built_for in {"", architecture}:
+                    yield {"name": name, "uri": artifact.url, "digest": {"sha256": artifact.sha256}}
         elif isinstance(record, PythonRecord):
             for requirement in record.requirements:
                 uri = f"pkg:pypi/{requirement.name}@{requirement.version}"
-                yield {"uri": uri, "digest": {"sha256": requirement.sha256[0]}}
+                # Wheels that are not locked yet have none.
+                known = {"digest": {"sha256": requirement.sha256[0]}} if requirement.sha256 else {}
+                yield {"uri": uri, **known}
         else:
             yield {"name": name, "annotations": {"version": record.version}}

@@ -80,6 +80,24 @@ def test_the_statement_says_what_was_built_from_what(signed: Path) -> None:
     assert any(uri.startswith("pkg:pypi/torch@") for uri in wheels)
 
 
+@pytest.mark.parametrize("name", ["gpu-cuda13", "neuron"])
+def test_archives_of_the_images_architecture_are_named(name: str, report: Report) -> None:
+    stack = load_stack(name)
+    content = provenance.statement("x", IMAGE_ID, {}, stack, report.build, report.identity)
+    dependencies = content["predicate"]["buildDefinition"]["resolvedDependencies"]
+    found = [d["uri"] for d in dependencies if d.get("name") == "aws_cli_release"]
+    artifacts = stack.variables["aws_cli_release"]["by_architecture"]
+    assert found == [artifacts["x86_64"]["url"]]
+
+
+def test_wheels_without_digests_are_named_without(report: Report) -> None:
+    stack = load_stack("neuron")
+    content = provenance.statement("x", IMAGE_ID, {}, stack, report.build, report.identity)
+    dependencies = content["predicate"]["buildDefinition"]["resolvedDependencies"]
+    (wheel,) = [d for d in dependencies if d.get("uri", "").startswith("pkg:pypi/torch-neuronx@")]
+    assert "digest" not in wheel
+
+
 def test_the_private_key_stays_private(signed: Path, tmp_path: Path) -> None:
     key = tmp_path / "keys" / provenance.KEY_NAME
     assert key.stat().st_mode & 0o077 == 0
