@@ -12,7 +12,7 @@ import layer_scan
 import pytest
 import servers
 import tiny_vendor
-from conftest import CANARY, Site, reaches
+from bundled_site import CANARY, Site, reaches
 from tiny_tree import STAMPS, Tree
 
 from bakehouse import engine

@@ -80,7 +80,7 @@ def append(url: str, part: Path, timeout_s: float) -> int:
             raise DownloadError(str(error.reason)) from error
         raise CutOffError(str(error.reason)) from error
     # Before Python 3.10 a socket's timeout was not a TimeoutError.
-    except (http.client.HTTPException, ConnectionError, socket.timeout) as error:  # noqa: UP041
+    except (http.client.HTTPException, ConnectionError, socket.timeout) as error:
         raise CutOffError(f"{type(error).__name__}: {error}") from error
     return size if resumes else 0
 
