@@ -15,6 +15,11 @@ def same_version(observed: str, promised: str) -> bool:
     return observed == promised or re.match(re.escape(promised) + r"[.+~-]", observed) is not None
 
 
+def record_of(component: dict[str, Any]) -> str:
+    """Name of the stack's record that a component was held against when it was baked."""
+    return str(component.get("record") or f"{component['component']}_release")
+
+
 @check("component", "versions", "Component is of the stack's version")
 def components(host: Host) -> list[Outcome] | Outcome:
     """Every recorded component against the stack in the identity file."""
@@ -23,9 +28,9 @@ def components(host: Host) -> list[Outcome] | Outcome:
         return skipped("there is no identity file")
     versions = identity["stack"]["versions"]
     found = [
-        _compared(component, versions[f"{component['component']}_release"], identity)
+        _compared(component, versions[record_of(component)], identity)
         for component in identity["components"]
-        if f"{component['component']}_release" in versions
+        if record_of(component) in versions
     ]
     return found or Outcome(
         "fail", 0, "at least one", "role image_info", "no component of the stack is installed",

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bakehouse.checks.result import GROUPS, Result
+from bakehouse.checks.versions import record_of
 from bakehouse.report import curve
 from bakehouse.report.content import Report
 
@@ -128,10 +129,11 @@ def _layers(report: Report) -> list[dict[str, Any]]:
 def _versions(report: Report) -> list[dict[str, str]]:
     components = (report.identity or {}).get("components", [])
     observed = {str(c.get("component")): str(c.get("version", UNKNOWN)) for c in components}
+    records = {str(c.get("component")): record_of(c) for c in components if "component" in c}
     return [
         {
             "component": name,
-            "promised": report.stack_versions.get(f"{name}_release", UNKNOWN),
+            "promised": report.stack_versions.get(records.get(name, f"{name}_release"), UNKNOWN),
             "observed": observed.get(name, UNKNOWN),
             "tested": report.facts.get(name, UNKNOWN),
         }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bakehouse.checks.versions import record_of
 from bakehouse.errors import BakehouseError
 from bakehouse.versions.components import COMPONENTS, Component, Promises
 from bakehouse.versions.reach import Answer
@@ -120,11 +121,12 @@ def judge(
         silent = Answer(target=answer.target, seconds=answer.seconds, error=error)
         return Judged(answer=silent, stack=None, image=None, verdicts={})
     baked = set() if strict else _baked(identity or {})
+    system = next((each["version"] for each in _said(content, "os")["found"]), "")
     verdicts = {}
     for name, component in COMPONENTS.items():
-        demanded = strict or any(record in baked for record in component.records)
-        said = _said(content, name)
-        verdicts[name] = _verdict(component, said, promises, demanded=demanded)
+        demanded = strict or any(record in baked for record in component.records_on(system))
+        expected = component.promised(promises, system) if promises else None
+        verdicts[name] = _verdict(component, _said(content, name), expected, demanded=demanded)
     return Judged(
         answer=answer,
         stack=promises.name if promises else None,
@@ -172,9 +174,8 @@ def as_json(judged: Sequence[Judged], groups: Sequence[Group]) -> dict[str, Any]
 
 
 def _verdict(
-    component: Component, said: dict[str, Any], promises: Promises | None, *, demanded: bool
+    component: Component, said: dict[str, Any], expected: str | None, *, demanded: bool
 ) -> Verdict:
-    expected = component.promised(promises) if promises else None
     versions = list(dict.fromkeys(each["version"] for each in said["found"]))
     status: Status
     if not versions:
@@ -214,7 +215,7 @@ def _said(content: dict[str, Any], name: str) -> dict[str, Any]:
 def _baked(identity: dict[str, Any]) -> set[str]:
     components = identity.get("components")
     listed = components if isinstance(components, list) else []
-    return {f"{c['component']}_release" for c in listed if isinstance(c, dict) and "component" in c}
+    return {record_of(c) for c in listed if isinstance(c, dict) and "component" in c}
 
 
 def _signature(each: Judged) -> tuple[Any, ...]:

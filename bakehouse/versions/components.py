@@ -15,6 +15,7 @@ class Component:
     Attributes:
         title: For people.
         records: Records of a stack that promise its version; the first that is there counts.
+        on_amazon_linux: Those that count before them where Amazon Linux has a package of its own.
         wheels: Patterns of the stack's Python packages that do, where no record does.
         coarse: What is measured may leave out the last parts: nvcc says 13.2 of 13.2.2.
         side_by_side: Several are meant to stand beside each other; one has to agree.
@@ -22,13 +23,19 @@ class Component:
 
     title: str
     records: tuple[str, ...] = ()
+    on_amazon_linux: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
     coarse: bool = False
     side_by_side: bool = False
 
-    def promised(self, promises: "Promises") -> str | None:
-        """The version that a stack promises; None if it says nothing."""
-        for record in self.records:
+    def records_on(self, system: str) -> tuple[str, ...]:
+        """The records that count on a system, named as in PRETTY_NAME of its os-release."""
+        first = self.on_amazon_linux if system.startswith("Amazon Linux") else ()
+        return (*first, *self.records)
+
+    def promised(self, promises: "Promises", system: str = "") -> str | None:
+        """The version that a stack promises on a system; None if it says nothing."""
+        for record in self.records_on(system):
             if record in promises.versions:
                 return promises.versions[record]
         for pattern in self.wheels:
@@ -123,7 +130,11 @@ COMPONENTS = {
     "nvidia_container_toolkit": Component(
         title="container toolkit", records=("nvidia_container_toolkit_release",)
     ),
-    "docker": Component(title="Docker", records=("docker_release",)),
+    "docker": Component(
+        title="Docker",
+        records=("docker_release",),
+        on_amazon_linux=("docker_amazon_linux_release",),
+    ),
     "enroot": Component(title="enroot", records=("enroot_release",)),
     "pyxis": Component(title="pyxis", records=("pyxis_release",)),
     "slurm": Component(title="Slurm", records=("slurm_release",)),

@@ -6,6 +6,7 @@ import re
 import pytest
 from testinfra.host import Host
 
+LOCALE_FILES = ("/etc/default/locale", "/etc/locale.conf")
 SYSCTL = "/etc/sysctl.d/90-bakehouse.conf"
 
 
@@ -39,15 +40,16 @@ def test_time_zone_is_the_one_that_was_asked_for(host: Host) -> None:
 
 
 def test_locale_may_be_read_by_all(host: Host) -> None:
-    names = [path for path in ("/etc/default/locale", "/etc/locale.conf") if host.file(path).exists]
+    names = [path for path in LOCALE_FILES if host.file(path).exists]
     assert [oct(host.file(name).mode) for name in names] == ["0o644"] * len(names)
 
 
 def test_locale_is_one_that_the_system_has(host: Host) -> None:
-    shown = host.run(". /etc/default/locale 2>/dev/null || . /etc/locale.conf; echo $LANG")
-    name = shown.stdout.strip()
+    files = [host.file(path) for path in LOCALE_FILES if host.file(path).exists]
+    set_to = [re.findall(r"^LANG=(\S+)$", file.content_string, re.MULTILINE) for file in files]
+    assert [len(names) for names in set_to] == [1] * len(files)
+    (name,) = {names[0] for names in set_to}
     charmap = host.run(f"LC_ALL={name} locale charmap")
-    assert name
     assert charmap.stdout.strip() == "UTF-8"
     assert charmap.stderr == ""
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from bakehouse.checks.versions import record_of
+
 IDENTITY = "/etc/bakehouse/image.json"
 
 
@@ -40,7 +42,7 @@ def test_operating_system_is_the_one_that_runs(host: Host, identity: dict[str, A
 def test_components_are_of_the_stacks_versions(
     identity: dict[str, Any], stack_versions: dict[str, str]
 ) -> None:
-    observed = {f"{c['component']}_release": c["version"] for c in identity["components"]}
+    observed = {record_of(c): c["version"] for c in identity["components"]}
     compared = {name: version for name, version in observed.items() if name in stack_versions}
     assert compared
     wrong = {

@@ -5,6 +5,10 @@ import os
 import pytest
 from testinfra.host import Host
 
+TIMERS = [
+    f"{name}.timer"
+    for name in ("apt-daily", "apt-daily-upgrade", "dnf-automatic", "dnf-automatic-install")
+]
 KERNEL = ["linux-image*", "linux-headers*", "linux-modules*"]
 
 in_molecule = pytest.mark.skipif(
@@ -37,13 +41,23 @@ def test_no_package_is_half_installed(host: Host) -> None:
     assert host.check_output("dpkg --audit") == ""
 
 
-@pytest.mark.parametrize("timer", ["apt-daily.timer", "apt-daily-upgrade.timer"])
+@pytest.mark.parametrize("timer", TIMERS)
 def test_the_machine_does_not_update_itself(host: Host, image_target: str, timer: str) -> None:
     if image_target != "machine":
         pytest.skip("a container runs no timers")
-    if not host.exists("apt-get"):
-        pytest.skip("no apt here")
-    assert host.run(f"systemctl is-enabled {timer}").stdout.strip() == "masked"
+    state = host.run(f"systemctl is-enabled {timer}").stdout.strip()
+    if state in {"", "not-found"}:
+        pytest.skip("no such timer here")
+    assert state == "masked"
+
+
+@pytest.mark.parametrize("package", ["kernel", "kernel-core"])
+def test_dnf_does_not_replace_the_kernel(host: Host, package: str) -> None:
+    if not host.exists("dnf"):
+        pytest.skip("no dnf here")
+    lines = host.file("/etc/dnf/dnf.conf").content_string.splitlines()
+    kept = [line.partition("=")[2].split() for line in lines if line.startswith("excludepkgs=")]
+    assert [package in names for names in kept] == [True]
 
 
 @in_molecule

@@ -146,12 +146,14 @@ def play_file(
 
 
 def failure(report: dict[str, Any], host: str) -> str:
-    """The message of the task that failed on a host; nothing if none did."""
+    """The message of the task that failed on a host, and what it printed; nothing if none did."""
     for task in tasks_of(report):
         result = task["hosts"].get(host, {})
         if result.get("failed"):
             items = [item for item in result.get("results", []) if item.get("failed")]
-            return str((items or [result])[0].get("msg", result))
+            first = (items or [result])[0]
+            printed = [first[stream] for stream in ("stdout", "stderr") if first.get(stream)]
+            return "\n".join([str(first.get("msg", result)), *printed])
     return ""
 
 

@@ -13,7 +13,7 @@ from vendor_mirror import platforms
 from vendor_mirror.mirror import Edition
 from vendor_mirror.prepared import AVAILABLE, prepared, volumes
 
-from bakehouse import engine
+from bakehouse import engine, host_tests
 from bakehouse.builder import wheelhouse
 from bakehouse.images import load_images
 from bakehouse.layout import ROLES, ROOT
@@ -75,12 +75,13 @@ def stood_in_roles() -> list[str]:
     return [name for name in names if scenario(name).stood_in]
 
 
-def setting(playbook: str) -> tuple[str, str]:
-    """The stack and the system that an image's playbook is tried with."""
+def setting(playbook: str) -> tuple[str, tuple[str, ...]]:
+    """The stack and the systems that an image's playbook is tried with."""
     stacks = {image.playbook: image.stack for image in load_images().values()}
-    by_name = "neuron" if playbook.endswith("neuron") else STACK
-    stack = stacks.get(playbook) or by_name
-    return stack, "ubuntu24.04" if stack in {STACK, "neuron"} else "debian12"
+    stack = stacks.get(playbook)
+    if stack is not None:
+        return stack, ("ubuntu24.04" if stack == "neuron" else "debian12",)
+    return "neuron" if playbook.endswith("neuron") else STACK, ("ubuntu24.04", "amazon2023")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,11 @@ def converge(
         tasks.append({"ansible.builtin.include_tasks": str(prepared_by)})
     tasks += [{"ansible.builtin.include_role": {"name": r}} for r in (*told.before, told.role)]
     return machine.run(scratch, tasks, roles=roles, **(machine.variables() | told.variables))
+
+
+def failed(verdict: host_tests.Verdict) -> str:
+    """Which tests of a machine failed and why, a line each."""
+    return "\n".join(f"{r.id}: {r.reason}" for r in verdict.results if r.status == "fail")
 
 
 @contextmanager

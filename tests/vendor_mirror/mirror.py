@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vendor_mirror import apt, archives, dnf, vendors, wheels
+from vendor_mirror import amazon_linux, apt, archives, dnf, vendors, wheels
 from vendor_mirror.offer import Package, Release, digest
 from vendor_mirror.signing import Key, key
 
@@ -86,19 +86,20 @@ class Mirror:
             folder = self.path(place.address)
             folder.mkdir(parents=True, exist_ok=True)
             for package in packages.values():
-                (dnf if self._is_dnf else apt).build(package, folder)
-            if self._is_dnf:
+                (dnf if self.is_dnf else apt).build(package, folder)
+            if self.is_dnf:
                 dnf.repository(folder, self.key)
             else:
                 apt.repository(folder, self.key, self.architecture, place.suite, place.components)
 
     def describe_distribution(self) -> None:
         """Write how the package manager is told of the distribution's stand-in."""
-        text = _DNF if self._is_dnf else _APT
+        text = _DNF if self.is_dnf else _APT
         (self.folder / PACKAGE_MANAGER).write_text(text, encoding="utf-8")
 
     @property
-    def _is_dnf(self) -> bool:
+    def is_dnf(self) -> bool:
+        """Whether its packages are RPMs."""
         return self.platform.startswith("amazon")
 
 
@@ -117,7 +118,8 @@ def make(
     with key() as signing:
         mirror = Mirror(platform=platform, folder=folder / "mirror", key=signing)
         mirror.path(DISTRIBUTION).mkdir(parents=True)
-        mirror.offer(Place(address=DISTRIBUTION), [])
+        common = amazon_linux.packages() if mirror.is_dnf else []
+        mirror.offer(Place(address=DISTRIBUTION), common)
         for number, edition in enumerate(editions):
             variables = publish(mirror, _with_versions(stack, edition))
             name = f"stack-{number}.json" if number else "stack.json"

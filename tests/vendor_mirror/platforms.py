@@ -24,8 +24,11 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     then export APT_CONFIG=/tmp/bakehouse/host/apt.conf; fi; \
     apt-get update --quiet && DEBIAN_FRONTEND=noninteractive \
     apt-get install --quiet --yes --no-install-recommends \
-    dnf dnf-plugins-core python3-dnf rpm python3-venv unzip && \
-    mkdir -p /etc/yum.repos.d && rpm --initdb && \
+    dnf dnf-plugins-core python3-dnf rpm python3-venv unzip gcc libc6-dev make && \
+    rm --force /lib/systemd/system/apt-daily*.timer && \
+    echo /usr/lib64 > /etc/ld.so.conf.d/lib64.conf && \
+    mkdir -p /etc/yum.repos.d && rpm --initdb && echo 2023 > /etc/dnf/vars/releasever && \
+    sed --in-place 's/^enabled = true/enabled = false/' /etc/dnf/plugins/local.conf && \
     echo 'Amazon Linux release 2023 (Amazon Linux)' > /etc/system-release
 """
 

@@ -62,7 +62,8 @@ def differences(components: list[dict[str, object]], versions: dict[str, str]) -
     """What the stack says of a component and the image does not hold."""
     found = []
     for component in components:
-        promised = versions.get(f"{component['component']}_release")
+        record = str(component.get("record") or f"{component['component']}_release")
+        promised = versions.get(record)
         observed = str(component["version"])
         if promised is not None and not same_version(observed, promised):
             told = f"the stack says {promised}, the image has {observed}"

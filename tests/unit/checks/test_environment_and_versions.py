@@ -74,6 +74,16 @@ def test_a_component_of_another_version_fails(machine: Machine, version: str) ->
     assert outcomes(versions.components(machine)) == {"x": "fail"}
 
 
+@pytest.mark.parametrize(("version", "status"), [("1.2", "pass"), ("9", "fail")])
+def test_a_component_is_held_against_the_record_it_was_baked_from(
+    machine: Machine, version: str, status: str
+) -> None:
+    machine.identify(
+        components=[{"component": "engine", "record": "x_release", "version": version}]
+    )
+    assert outcomes(versions.components(machine)) == {"engine": status}
+
+
 def test_no_component_at_all_is_no_pass(machine: Machine) -> None:
     assert outcomes(versions.components(machine)) == {"": "skip"}
     machine.identify(components=[{"component": "stranger", "version": "1"}])

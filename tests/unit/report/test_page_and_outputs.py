@@ -74,6 +74,16 @@ def test_an_image_without_identity_or_layers_has_a_page(report: Report) -> None:
     assert "the image has no identity file" in text
 
 
+def test_a_component_stands_beside_the_record_it_was_baked_from(report: Report) -> None:
+    baked = {"component": "python", "version": "3.9", "record": "python_elsewhere_release"}
+    told = replace(
+        report,
+        identity={**(report.identity or {}), "components": [baked]},
+        stack_versions={"python_release": "3.11", "python_elsewhere_release": "3.9.promised"},
+    )
+    assert "3.9.promised" in page.render(told)
+
+
 def run_record(*losses: float) -> dict[str, Any]:
     steps = [{"event": "step", "step": n, "loss": x} for n, x in enumerate(losses, 1)]
     killed = {"killed": {"node": 1}, "records": steps[:3]}

@@ -95,6 +95,25 @@ def test_what_is_not_there_is_drift_only_where_it_is_demanded() -> None:
     assert baked.bad == ["docker"]
 
 
+@pytest.mark.parametrize(
+    ("system", "version", "status"),
+    [
+        ("Amazon Linux 2023.12.20260928", "25.0.16", "agrees"),
+        ("Amazon Linux 2023.12.20260928", "29.1.3", "drift"),
+        ("Ubuntu 24.04.3 LTS", "29.1.3", "agrees"),
+        ("Ubuntu 24.04.3 LTS", "25.0.16", "drift"),
+    ],
+)
+def test_amazon_linux_has_an_engine_of_its_own(system: str, version: str, status: str) -> None:
+    assert judged(answer(os=system, docker=version)).verdicts["docker"].status == status
+
+
+def test_what_was_baked_from_amazon_linuxs_record_is_demanded_there() -> None:
+    baked = {"component": "docker", "version": "25.0.16", "record": "docker_amazon_linux_release"}
+    told = answer(os="Amazon Linux 2023", identity={"components": [baked]})
+    assert judged(told).bad == ["docker"]
+
+
 def test_what_gives_no_version_is_not_taken_as_good() -> None:
     one = answer()
     assert one.content is not None

@@ -5,7 +5,6 @@ Targets, variables and paths: https://github.com/NVIDIA/enroot/blob/v4.1.2/Makef
 
 from vendor_mirror.offer import Files, Package, Release, program, text
 
-# The target is one script, so that a system whose stand-in lacks make has it too.
 MAKEFILE = """\
 FORCE_GLIBC ?=
 DEPS := deps/dist/makeself/bin/enroot-makeself
@@ -32,13 +31,6 @@ install -m 644 apparmor.profile "$share/apparmor.profile"
 PROFILE = "# stands in for the profile that has: allow userns create,\n"
 PROGRAM = 'export ENROOT_VERSION="{version}"\ntest "$1" = version && echo "$ENROOT_VERSION"'
 
-# What `make` does with the file above, for a system that has no make to offer.
-MAKE = """\
-case "$*" in
-  *LDLIBS=-lbsd*install) sh stand-in.sh '' /usr /usr/share ;;
-  *) exit 2 ;;
-esac"""
-
 
 def archive(release: Release) -> Files:
     """As GitHub's archive of the tag is laid out."""
@@ -55,11 +47,10 @@ def distribution(release: Release) -> list[Package]:
     """What the role installs from Amazon's repositories."""
     if release.family != "dnf":
         return []
-    names = ["gcc", "glibc-devel", "libbsd-devel", "util-linux", "gawk", "jq", "parallel", "pigz"]
+    names = ["libbsd-devel", "util-linux", "gawk", "jq", "parallel", "pigz"]
     names += ["squashfs-tools", "zstd"]
     getcap = {"/usr/sbin/getcap": program("true")}
     return [
         *(Package(name=name, version="1") for name in names),
         Package(name="libcap", version="1", files=getcap),
-        Package(name="make", version="1", files={"/usr/bin/make": program(MAKE)}),
     ]

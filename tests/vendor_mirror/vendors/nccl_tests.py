@@ -1,8 +1,6 @@
 """nccl-tests as the archive of a tag: a folder with a Makefile, here of programs made before."""
 
-from pathlib import Path
-
-from vendor_mirror.offer import File, Files, Package, Release, linked_program, text
+from vendor_mirror.offer import Files, Release, linked_program, text
 from vendor_mirror.vendors.nvidia_nccl import nccl
 
 NAMES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall", "sendrecv")
@@ -35,11 +33,3 @@ def archive(release: Release) -> Files:
         f"{top}/src/common.h": text(version),
         f"{top}/programs/stand_in": linked_program(SOURCE, nccl=nccl("2.0.0")),
     }
-
-
-def distribution(release: Release) -> list[Package]:
-    """Amazon Linux's own make, which is this machine's."""
-    if release.family != "dnf":
-        return []
-    make = File(content=Path("/usr/bin/make").read_bytes(), mode=0o755)
-    return [Package(name="make", version="4.3", files={"/usr/bin/make": make})]

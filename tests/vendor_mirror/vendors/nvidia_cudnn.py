@@ -17,5 +17,4 @@ def packages(release: Release) -> list[Package]:
         f"{folder}/{real}": library(SOURCE.format(code=code), f"-Wl,-soname,{soname}"),
         f"{folder}/{soname}": link(real),
     }
-    found = "ldconfig" if apt else f"ldconfig {folder}"
-    return [Package(name=release.package, version=release.version, files=files, after=found)]
+    return [Package(name=release.package, version=release.version, files=files, after="ldconfig")]

@@ -4,13 +4,9 @@ Targets, variables, names and paths: github.com/NVIDIA/gdrcopy/blob/v2.6/Makefil
 src/gdrdrv/Makefile.
 """
 
-from pathlib import Path
-
 from vendor_mirror.kernels import module_object
 from vendor_mirror.offer import (
-    File,
     Files,
-    Package,
     Release,
     library,
     linked_program,
@@ -67,15 +63,3 @@ def archive(release: Release) -> Files:
         # What the stand-in for DKMS installs.
         f"{top}/src/gdrdrv/gdrdrv.ko": module_object("gdrdrv", full),
     }
-
-
-def distribution(release: Release) -> list[Package]:
-    """Amazon Linux's make, which is this machine's, and its compiler; Debian's are real."""
-    if release.family != "dnf":
-        return []
-    make = File(content=Path("/usr/bin/make").read_bytes(), mode=0o755)
-    return [
-        Package(name="make", version="4.3", files={"/usr/bin/make": make}),
-        Package(name="gcc", version="1"),
-        Package(name="glibc-devel", version="1"),
-    ]

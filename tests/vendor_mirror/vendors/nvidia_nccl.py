@@ -28,7 +28,6 @@ def packages(release: Release) -> list[Package]:
     folder = f"/usr/lib/{release.architecture}-linux-gnu" if apt else "/usr/lib64"
     name, development = ("libnccl2", "libnccl-dev") if apt else ("libnccl", "libnccl-devel")
     made = nccl(release.version)
-    found = "ldconfig" if apt else f"ldconfig {folder}"
     return [
         Package(
             name=name,
@@ -37,9 +36,9 @@ def packages(release: Release) -> list[Package]:
                 f"{folder}/libnccl.so.{release.version}": made,
                 f"{folder}/libnccl.so.2": link(f"libnccl.so.{release.version}"),
             },
-            after=found,
+            after="ldconfig",
             # Of two versions in a transaction the loader's link is to the newer one.
-            after_removal=found,
+            after_removal="ldconfig",
         ),
         Package(
             name=development,
