@@ -14,12 +14,16 @@ def owner_label() -> dict[str, str]:
 
 def is_orphan(labels: Mapping[str, str]) -> bool:
     """The process that the labels name is gone; false if they name none."""
+    return labels.get(OWNER, "").count(":") == 2 and owner_pid(labels) is None
+
+
+def owner_pid(labels: Mapping[str, str]) -> int | None:
+    """The process that the labels name; None if they name none, or it is gone."""
     match labels.get(OWNER, "").split(":"):
-        case [boot, pid, started]:
-            pass
+        case [boot, pid, started] if pid.isdigit() and boot == _boot_id():
+            return int(pid) if _started(int(pid)) == started else None
         case _:
-            return False
-    return boot != _boot_id() or not pid.isdigit() or _started(int(pid)) != started
+            return None
 
 
 def _boot_id() -> str:

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from left_behind import things
 
 from bakehouse import engine
 from bakehouse.errors import HostError
@@ -82,24 +83,3 @@ def nothing_is_left_behind(request: pytest.FixtureRequest, keep_artifacts: bool)
     left = things() - before
     if left and not keep_artifacts:
         pytest.fail(f"tests left behind: {', '.join(sorted(left))}", pytrace=False)
-
-
-def things() -> set[str]:
-    """Names of all containers, networks, volumes and images that the engine has now.
-
-    Images that `make run` makes as well are products, not leftovers.
-    """
-    client = engine.connect()
-    names = {f"container {c.name}" for c in client.containers.list(all=True)}
-    names |= {f"network {n.name}" for n in client.networks.list()}
-    names |= {f"volume {v.name}" for v in client.volumes.list()}
-    images = client.images.list()
-    tags = {tag for image in images for tag in (*image.tags, *image.attrs["RepoDigests"])}
-    return names | {f"image {tag}" for tag in tags if not is_product(tag)}
-
-
-def is_product(tag: str) -> bool:
-    """Whether an image is one of images.yml, which later runs use again."""
-    from bakehouse.images import load_images
-
-    return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from left_behind import containers
 from tiny_tree import Tree, interrupt, leftovers, processes, wait_for
 
 from bakehouse import engine
@@ -38,10 +39,6 @@ FILLING = """\
 
 def images(tree: Tree) -> list[str]:
     return [str(found) for found in engine.connect().images.list(f"bakehouse/{tree.image}")]
-
-
-def containers() -> set[str]:
-    return {str(c.name) for c in engine.connect().containers.list(all=True)}
 
 
 def test_a_role_that_fails_half_way_is_told_briefly_and_leaves_nothing(tree: Tree) -> None:

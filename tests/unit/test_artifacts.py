@@ -10,6 +10,7 @@ import pytest
 from bakehouse import engine
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
+SUPPORT = CONFTEST.with_name("support")
 NOTHING_MADE = """
 def test_makes_a_file(tmp_path):
     (tmp_path / "made.txt").write_text("made")
@@ -36,7 +37,8 @@ def test_forgets_a_volume():
 def session(pytester: pytest.Pytester) -> pytest.Pytester:
     """A session of its own, with the conftest.py of our tests."""
     pytester.makeconftest(CONFTEST.read_text())
-    pytester.makeini("[pytest]\nmarkers =\n    docker: as ours\n    slow: as ours\n")
+    markers = "markers =\n    docker: as ours\n    slow: as ours\n"
+    pytester.makeini(f"[pytest]\npythonpath = {SUPPORT}\n{markers}")
     return pytester
 
 
