@@ -1,6 +1,7 @@
 """CUDA and NCCL from where molecule's scenarios do not take them: wheels, and source."""
 
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -144,3 +145,17 @@ def test_nccl_is_built_from_source_and_the_tests_against_it(
     assert b"arch=compute_100,code=sm_100" in shown
     started = stand_in.container.exec_run(["all_reduce_perf_mpi", "--help"]).output
     assert b"NCCL 23007" in started
+
+
+def test_the_whole_toolkit_comes_where_it_is_wanted(stand_in: StandIn, tmp_path: Path) -> None:
+    variables = stand_in.variables() | {"nvidia_cuda_contents": "full"}
+    assert failure(stand_in.apply(tmp_path, ["nvidia_cuda"], **variables), "target") == ""
+    again = stand_in.apply(tmp_path, ["nvidia_cuda"], **variables)
+    assert again["stats"]["target"]["changed"] == 0
+
+    package, version = (variables["nvidia_cuda_release"][key] for key in ("package", "version"))
+    query = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", package]
+    shown = stand_in.container.exec_run(query).output.decode()
+    assert shown.startswith(f"install ok installed {version}-")
+    record = stand_in.container.exec_run(["cat", "/etc/bakehouse/components.d/nvidia_cuda.json"])
+    assert json.loads(record.output)["package"] == package

@@ -30,8 +30,8 @@ _APT = f"Types: deb\nURIs: file://{_AT}\nSuites: /\nSigned-By: {_AT}.asc\n"
 _DNF = f"[stand-in]\nname=stand-in\nbaseurl=file://{_AT}\ngpgcheck=1\ngpgkey=file://{_AT}.asc\n"
 
 Variables = dict[str, Any]
-Edition = Mapping[str, str]
-"""Component to version, where it is another than the stack's."""
+Edition = Mapping[str, str | Variables]
+"""Component to version, or to a whole record, where it is another than the stack's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +238,12 @@ def _addresses(value: Any) -> Iterator[str]:
 
 
 def _with_versions(stack: Variables, edition: Edition) -> Variables:
-    """The stack with other versions of some components, in their addresses too."""
+    """The stack with other records, or other versions of some, which are in addresses too."""
     result = copy.deepcopy(stack)
     for component, version in edition.items():
+        if isinstance(version, dict):
+            result[component] = copy.deepcopy(version)
+            continue
         before = str(result[component]["version"])
         changed = json.dumps(result[component]).replace(before, version)
         result[component] = json.loads(changed)
