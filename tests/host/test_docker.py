@@ -8,6 +8,10 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
+from bakehouse.checks.versions import record_of
+
+RECORD = "/etc/bakehouse/components.d/docker.json"
+
 
 @pytest.fixture(autouse=True)
 def machine(image_target: str) -> None:
@@ -21,14 +25,12 @@ def test_version_is_the_stacks(
     observed = re.search(r"version ([^,]+)", host.check_output("dockerd --version"))
     assert observed is not None
     record_property("docker", observed[1])
-    own = stack_versions.get("docker_amazon_linux_release")
-    amazon = own is not None and host.system_info.distribution == "amzn"
-    promised = own if amazon else stack_versions["docker_release"]
-    assert re.match(rf"{re.escape(str(promised))}([.+~-]|$)", observed[1])
+    promised = stack_versions[record_of(json.loads(host.file(RECORD).content_string))]
+    assert re.match(rf"{re.escape(promised)}([.+~-]|$)", observed[1])
 
 
 def test_record_says_what_is_there(host: Host) -> None:
-    record = json.loads(host.file("/etc/bakehouse/components.d/docker.json").content_string)
+    record = json.loads(host.file(RECORD).content_string)
     assert f"version {record['version']}," in host.check_output("dockerd --version")
     assert [path for path in record["paths"] if not host.file(path).is_file] == []
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from docker.models.containers import Container
@@ -111,6 +112,33 @@ class StandIn:
     ) -> dict[str, Any]:
         """Run tasks on it; what Ansible reports."""
         return play(scratch, {"target": self.reached}, tasks, roles=roles, **(BAKING | variables))
+
+    def said(self, *command: str) -> str:
+        """What a command prints on it, which must succeed."""
+        status, output = self.container.exec_run([*command])
+        assert status == 0, output.decode()[-4000:]
+        return str(output.decode())
+
+    def judged(
+        self,
+        roles: list[str],
+        variables: dict[str, Any],
+        *,
+        target: str = "machine",
+        booted: bool = True,
+    ) -> host_tests.Verdict:
+        """What the host tests of roles find where these variables are the stack."""
+        stack: Any = SimpleNamespace(variables=variables, records={})
+        name = str(self.container.name)
+        return host_tests.run(name, roles, stack, target=target, booted=booted)
+
+    def broken_promises(
+        self, roles: list[str], variables: dict[str, Any], *, target: str = "machine"
+    ) -> str:
+        """Which host tests of roles fail and why, a line each; some must pass."""
+        verdict = self.judged(roles, variables, target=target)
+        assert any(result.status == "pass" for result in verdict.results), failed(verdict)
+        return failed(verdict)
 
     @property
     def reached(self) -> dict[str, Any]:

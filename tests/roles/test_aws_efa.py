@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from role_runs import failure, play
 from stand_ins import STACK, StandIn, booted
 from vendor_mirror.kernels import KERNELS
 
-from bakehouse import host_tests
 from bakehouse.layout import STACKS
 from bakehouse.stacks import documents
 
@@ -53,15 +51,6 @@ def applied(machine: StandIn, scratch: Path, **variables: Any) -> dict[str, Any]
     return report
 
 
-def failed_tests(machine: StandIn, variables: dict[str, Any], target: str) -> list[str]:
-    """Names of the host tests that fail; some must pass."""
-    stack: Any = SimpleNamespace(variables=variables, records={})
-    name = str(machine.container.name)
-    verdict = host_tests.run(name, ["aws_efa"], stack, target=target, booted=True)
-    assert [r for r in verdict.results if r.status == "pass"] != []
-    return [f"{r.test}" for r in verdict.results if r.status == "fail"]
-
-
 @pytest.fixture(params=SYSTEMS)
 def machine(request: pytest.FixtureRequest) -> Iterator[StandIn]:
     """A fresh machine, with an earlier edition in its mirror too."""
@@ -81,7 +70,7 @@ def test_where_there_is_a_kernel_the_module_is_built(machine: StandIn, tmp_path:
         name.replace("_", "-").rpartition("-aws")[0] + "-aws" if "-aws" in name else name[:10]
         for name in listed.split()
     }
-    assert failed_tests(machine, machine.variables(), "machine") == []
+    assert machine.broken_promises(["aws_efa"], machine.variables()) == ""
     assert "peermem" not in run(
         machine,
         "sh",
@@ -95,13 +84,13 @@ def test_where_there_is_a_kernel_the_module_is_built(machine: StandIn, tmp_path:
 @pytest.mark.slow
 def test_a_container_has_neither_module_nor_limits(machine: StandIn, tmp_path: Path) -> None:
     applied(machine, tmp_path, bakehouse_target="container")
-    assert failed_tests(machine, machine.variables(), "container") == []
+    assert machine.broken_promises(["aws_efa"], machine.variables(), target="container") == ""
     assert "95-aws-efa" not in run(machine, "ls", "/etc/security/limits.d")
     # From all to the least, and back.
     applied(machine, tmp_path, bakehouse_target="container", aws_efa_minimal=True)
     assert "libfabric" not in run(machine, "cat", INSTALLED)
     applied(machine, tmp_path, bakehouse_target="container")
-    assert failed_tests(machine, machine.variables(), "container") == []
+    assert machine.broken_promises(["aws_efa"], machine.variables(), target="container") == ""
 
 
 @pytest.mark.docker
@@ -111,7 +100,7 @@ def test_an_upgrade_and_a_downgrade(machine: StandIn, tmp_path: Path) -> None:
         variables = machine.variables(edition)
         report = machine.apply(tmp_path, ["aws_efa"], **variables)
         assert failure(report, "target") == ""
-        assert failed_tests(machine, variables, "machine") == []
+        assert machine.broken_promises(["aws_efa"], variables) == ""
 
 
 @pytest.mark.docker
@@ -134,7 +123,7 @@ def test_debians_own_packages_really_run(tmp_path: Path) -> None:
         applied(machine, tmp_path)
         again = applied(machine, tmp_path)
         assert [t for t in again["plays"][0]["tasks"] if t["hosts"]["target"].get("changed")] == []
-        assert failed_tests(machine, machine.variables(), "machine") == []
+        assert machine.broken_promises(["aws_efa"], machine.variables()) == ""
         assert "provider: tcp" in run(machine, "fi_info", "-p", "tcp")
         status, output = machine.container.exec_run(["fi_info", "-p", "efa"])
         assert (status, "-61" in output.decode()) == (61, True)

@@ -4,16 +4,12 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from role_runs import changed, failure
 from stand_ins import STACK, StandIn, booted, scenario
 from vendor_mirror import archives
 from vendor_mirror.offer import digest, program, text
-
-from bakehouse import host_tests
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -44,16 +40,6 @@ def machine() -> Iterator[StandIn]:
         yield stand_in
 
 
-def failed_tests(machine: StandIn, role: str, variables: dict[str, Any]) -> list[Any]:
-    """The role's host tests that fail; some must pass."""
-    stack: Any = SimpleNamespace(variables=variables, records={})
-    verdict = host_tests.run(
-        str(machine.container.name), [role], stack, target="machine", booted=True
-    )
-    assert [r for r in verdict.results if r.status == "pass"] != []
-    return [r for r in verdict.results if r.status == "fail"]
-
-
 @pytest.mark.parametrize("role", ["aws_cli", "amazon_ssm_agent"])
 def test_another_version_takes_the_place_of_the_one_that_is_there(
     machine: StandIn, role: str, tmp_path: Path
@@ -62,7 +48,7 @@ def test_another_version_takes_the_place_of_the_one_that_is_there(
         variables = machine.variables(edition) | scenario(role).variables
         report = machine.apply(tmp_path, [role], **variables)
         assert failure(report, "target") == ""
-        assert failed_tests(machine, role, variables) == []
+        assert machine.broken_promises([role], variables) == ""
 
 
 def test_an_agent_that_ran_leaves_no_identity(machine: StandIn, tmp_path: Path) -> None:
@@ -101,7 +87,7 @@ def test_the_plugin_is_built_where_the_record_is_of_its_source(
     efa = machine.variables()
     assert failure(machine.apply(tmp_path, ["aws_efa"], **efa), "target") == ""
     assert failure(machine.apply(tmp_path, ["aws_ofi_nccl"], **variables), "target") == ""
-    assert failed_tests(machine, "aws_ofi_nccl", variables) == []
+    assert machine.broken_promises(["aws_ofi_nccl"], variables) == ""
     again = machine.apply(tmp_path, ["aws_ofi_nccl"], **variables)
     assert changed(again, "target") == []
 

@@ -4,15 +4,12 @@ Where the stack's vendors cannot be reached, they and the system are stood in fo
 """
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from role_runs import changed, failure, play_file
 from stand_ins import BAKING, booted, failed, setting
 from vendor_mirror.kernels import KERNELS, RPM_KERNELS
 
-from bakehouse import host_tests
 from bakehouse.layout import PLAYBOOKS
 from bakehouse.playbooks import load_playbook
 
@@ -59,9 +56,7 @@ def test_a_playbook_converges_and_a_second_run_changes_nothing(
 ) -> None:
     roles = [role for role in load_playbook(name).roles if role != LAST]
     with booted(stack, system) as machine:
-        commands = SOURCE_AMI.format(brought=BROUGHT[system])
-        prepared = machine.container.exec_run(["sh", "-c", commands])
-        assert prepared.exit_code == 0, prepared.output.decode()
+        machine.said("sh", "-c", SOURCE_AMI.format(brought=BROUGHT[system]))
         hosts = {
             "target": machine.reached | BAKING | machine.variables() | OF_ITS_OWN.get(stack, {})
         }
@@ -72,9 +67,7 @@ def test_a_playbook_converges_and_a_second_run_changes_nothing(
         # The second run's own traces, such as package lists, are cleaned away again.
         touched = [task for task in changed(again, "target") if not task.startswith(f"{LAST} : ")]
         assert touched == []
-        told: Any = SimpleNamespace(variables=machine.variables(), records={})
-        container = str(machine.container.name)
-        verdict = host_tests.run(container, roles, told, target="machine", booted=True)
+        verdict = machine.judged(roles, machine.variables())
     assert failed(verdict) == ""
     passed = {r.source for r in verdict.results if r.status == "pass"}
     assert len(passed) >= len(roles) // 2

@@ -4,11 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from left_behind import is_anothers
 
+from bakehouse import owner
 from bakehouse.owner import OWNER, owner_label
 
 SAY = "from bakehouse.owner import owner_label; print(*owner_label().values(), flush=True); input()"
@@ -17,9 +17,7 @@ SAY = "from bakehouse.owner import owner_label; print(*owner_label().values(), f
 def label_of(pid: int) -> dict[str, str]:
     """The label that a running process would give."""
     boot, _, _ = owner_label()[OWNER].split(":")
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    started = stat.rsplit(")", 1)[1].split()[19]
-    return {OWNER: f"{boot}:{pid}:{started}"}
+    return {OWNER: f"{boot}:{pid}:{owner._started(pid)}"}
 
 
 @pytest.mark.parametrize(
