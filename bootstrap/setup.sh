@@ -88,7 +88,7 @@ make_venv() {
     fi
     say "[2/4] installing the requirements, by their digests"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "${options[@]}" 2>&1 |
-        { grep -v '^WARNING: Location' >&2 || true; }
+        sed '/^WARNING: Location/d' >&2
     # setuptools warns that editable installations are for development, which this one is.
     PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
         --no-deps --no-build-isolation --no-index --editable "$root"
@@ -111,7 +111,7 @@ unpack_collections() {
     trap 'rm -rf "$folder"' RETURN
     "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
         --dest "$folder" --requirement "$root/requirements/collections.txt" 2>&1 |
-        { grep -v '^WARNING: Location' >&2 || true; }
+        sed '/^WARNING: Location/d' >&2
     "$venv/bin/python" "$root/bootstrap/unpack_collections.py" "$folder" "$state/collections"
     printf '%s' "$stamp" >"$state/collections/.stamp"
 }
