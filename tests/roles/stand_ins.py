@@ -117,7 +117,7 @@ class StandIn:
         """What a command prints on it, which must succeed."""
         status, output = self.container.exec_run([*command])
         assert status == 0, output.decode()[-4000:]
-        return str(output.decode())
+        return str(output.decode().strip())
 
     def judged(
         self,
