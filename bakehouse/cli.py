@@ -1,6 +1,7 @@
 """The command line: dispatch, and how errors end the program."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -29,6 +30,10 @@ for _command in ("stack", "build", "run", "check", "diff", "versions", "mirror")
 
 def main() -> None:
     """Run the command line; a BakehouseError is one clear message, never a traceback."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            # Otherwise `kill`, or a terminal that closes, ends us before things are put away.
+            signal.signal(number, signal.default_int_handler)
     try:
         application()
     except BakehouseError as error:

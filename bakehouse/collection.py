@@ -8,13 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from bakehouse import layout
+from bakehouse import layout, scratch
 
 NAMESPACE, NAME = "bakehouse", "training"
 FOLDER = layout.OUT / "collection"
@@ -32,8 +31,9 @@ def build(folder: Path = FOLDER) -> Path:
         folder: Where the archive goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="collection-") as scratch:
-        tree = Path(scratch)
+    with scratch.folder("collection") as temporary:
+        tree = temporary / "tree"
+        tree.mkdir()
         write_tree(tree)
         subprocess.run(
             ["ansible-galaxy", "collection", "build", "--force", "--output-path", folder, tree],

@@ -5,12 +5,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bakehouse import layout
+from bakehouse import layout, scratch
 from bakehouse.checks.result import Result
 from bakehouse.stacks.stack import Stack
 
@@ -52,10 +51,10 @@ def run(
     missing = [_not_there(role, file) for role, file in files.items() if not file.is_file()]
     if not present:  # pytest without files would run every test of the repository
         return Verdict(results=missing or [_nothing_ran("there is no role to judge")], facts={})
-    with tempfile.TemporaryDirectory(prefix="bakehouse-host-tests-") as scratch:
-        variables = Path(scratch, "stack.json")
+    with scratch.folder("host-tests") as temporary:
+        variables = temporary / "stack.json"
         variables.write_text(json.dumps(stack.variables), encoding="utf-8")
-        report = Path(scratch, "report.xml")
+        report = temporary / "report.xml"
         told = {
             "BAKEHOUSE_STACK_FILE": str(variables),
             "BAKEHOUSE_TARGET": target,

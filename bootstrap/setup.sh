@@ -157,8 +157,25 @@ start_engine() {
     stop "the Docker engine did not start within 30 s" "read $state/dockerd.log"
 }
 
+# --- 5. disk ---------------------------------------------------------------------------------------
+
+# Images and layers take about half of it (`docker system df`); the rest is for what tests make.
+readonly wanted_gb=20
+
+warn_of_a_full_disk() {
+    local folder free_kb
+    folder="$(docker info --format '{{.DockerRootDir}}')"
+    # Another user's folder, or another machine's engine.
+    free_kb="$(df --output=avail "$folder" 2>/dev/null | tail -n 1)" || return 0
+    if [ "$((free_kb / 1000000))" -lt "$wanted_gb" ]; then
+        say "warning: $((free_kb / 1000000)) GB are free where the Docker engine keeps images ($folder); $wanted_gb GB are enough"
+        say "  remedy: remove what you do not need: docker image rm, docker builder prune"
+    fi
+}
+
 install_packages
 make_venv
 unpack_collections
 start_engine
+warn_of_a_full_disk
 say "ready"

@@ -1,6 +1,5 @@
 """`bakehouse mirror`."""
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,7 +164,6 @@ def serve(
         if settings:
             return
         progress.print(f"serving {folder} at {there}; Ctrl-C ends it", markup=False)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bakehouse import engine, layout
+from bakehouse import engine, layout, scratch
 from bakehouse.builder import host_configuration, identity, plan, wheelhouse
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.children import bound
@@ -43,6 +42,16 @@ class Built:
     steps: dict[str, Step]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """One `packer build`: what is started, the container it bakes in, where its files go."""
+
+    command: Sequence[str]
+    container: str
+    temporary: Path
+    log: Path
+
+
 def build(job: Bake, supply: Supply | None = None) -> Built:
     """Run `packer build`; writes packer.log and packer-manifest.json beside the other results.
 
@@ -55,9 +64,9 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
     manifest = out / "packer-manifest.json"
     with (
         host_configuration.files(job.image.name, HOST, supply) as host,
-        tempfile.TemporaryDirectory(prefix="bakehouse-packer-") as scratch,
+        scratch.folder("packer") as temporary,
     ):
-        variables = Path(scratch, "variables.json")
+        variables = temporary / "variables.json"
         variables.write_text(json.dumps(_variables(job, host)), encoding="utf-8")
         container = f"bakehouse-packer-{job.image.name}-{uuid4().hex[:8]}"
         given = {
@@ -68,7 +77,8 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
         }
         options = [part for name, text in given.items() for part in ("-var", f"{name}={text}")]
         command = ["packer", "build", "-color=false", *options, str(layout.PACKER)]
-        steps = _run(job, command, container, out / "packer.log")
+        call = _Call(command, container, temporary, out / "packer.log")
+        steps = _run(job, call)
     builds = json.loads(manifest.read_text(encoding="utf-8"))["builds"]
     return Built(image_id=str(builds[-1]["artifact_id"]), steps=steps)
 
@@ -133,14 +143,14 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _run(job: Bake, command: Sequence[str], container: str, log: Path) -> dict[str, Step]:
+def _run(job: Bake, call: _Call) -> dict[str, Step]:
     """Run Packer to its end, or end it; returns the roles by name."""
     with (
         show(job.image.name, job.layers()) as on_event,
-        _started(command, container, log) as process,
+        _started(call) as process,
     ):
         output = Output(job.roles, on_event)
-        for line in _lines(log, process):
+        for line in _lines(call.log, process):
             output.read(line)
         if process.returncode == 0:
             output.close_role()
@@ -150,7 +160,7 @@ def _run(job: Bake, command: Sequence[str], container: str, log: Path) -> dict[s
     raise BuildError(
         f"the bake failed:\n{text}",
         where=f"{job.image.name}{role}",
-        remedy=f"correct it and build again; all that Packer said is in {log}",
+        remedy=f"correct it and build again; all that Packer said is in {call.log}",
     )
 
 
@@ -172,18 +182,17 @@ def _lines(log: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 @contextmanager
-def _started(
-    command: Sequence[str], container: str, log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def _started(call: _Call) -> Iterator[subprocess.Popen[bytes]]:
     """Packer in a session of its own, where only we end it: a second signal makes it leave things.
 
     Should we be killed, the kernel ends it, and it removes its container. It writes to a file since
     it would then die of a broken pipe instead.
     """
-    with log.open("wb") as output:
+    with call.log.open("wb") as output:
         process = subprocess.Popen(
-            bound(command),
-            env={**os.environ, **_environment()},
+            bound(call.command),
+            # An interrupted Packer leaves its private key where temporary files go.
+            env={**os.environ, **_environment(), "TMPDIR": str(call.temporary)},
             cwd=layout.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -200,4 +209,4 @@ def _started(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        engine.remove_container(container)
+        engine.remove_container(call.container)

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import http.client
 import ssl
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bakehouse import scratch
 from bakehouse.errors import DownloadError, HostError
 
 CHUNK_BYTES = 1 << 20
@@ -117,8 +117,8 @@ def content(url: str, policy: Policy | None = None) -> bytes:
 
 @contextmanager
 def _temporary(url: str, policy: Policy | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bakehouse-download-") as folder:
-        part = Path(folder) / "file"
+    with scratch.folder("download") as folder:
+        part = folder / "file"
         try:
             _Transfer(url, part, policy or Policy()).complete()
         except OSError as error:

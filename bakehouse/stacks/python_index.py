@@ -3,16 +3,15 @@
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from bakehouse import scratch
 from bakehouse.builder.wheelhouse import Interpreter
 from bakehouse.errors import DownloadError
 from bakehouse.process import run
@@ -66,8 +65,8 @@ def resolve(
     Raises:
         DownloadError: There is no such version, or no set of versions goes together.
     """
-    with tempfile.TemporaryDirectory(prefix="bakehouse-pip-") as folder:
-        pins = Path(folder) / "constraints.txt"
+    with scratch.folder("pip") as folder:
+        pins = folder / "constraints.txt"
         pins.write_text("".join(f"{n}=={v}\n" for n, v in (constraints or {}).items()))
         wheels, _ = _primary([requirement, "--constraint", str(pins)], index)
     name = canonicalize_name(requirement.split("==", maxsplit=1)[0])
@@ -120,8 +119,8 @@ def _those_that_exist(
 
 def _asked(arguments: list[str], python: Interpreter, index: str | None) -> list[Wheel]:
     remedy = "see pip's message; `pip config list` shows which indexes this machine asks"
-    with tempfile.TemporaryDirectory(prefix="bakehouse-pip-") as folder:
-        report = Path(folder) / "report.json"
+    with scratch.folder("pip") as folder:
+        report = folder / "report.json"
         command = [
             sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-qq",
             "--only-binary=:all:", "--report", str(report), *python.pip_options(), *arguments,

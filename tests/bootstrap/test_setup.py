@@ -21,6 +21,7 @@ STUBS = {
     "grep": 'case "$*" in *dockerd*) exit "${STUB_RUNNING:-1}" ;; esac; exec /usr/bin/grep "$@"',
     "systemctl": 'echo "systemctl $*" >>"$STUB_LOG"; touch "${STUB_STARTS:-/dev/null}"',
     "rm": 'case "$*" in *docker.pid) ;; *) exec /bin/rm "$@" ;; esac',
+    "df": 'echo Avail; echo "${STUB_FREE_KB:-90000000}"; exit "${STUB_DF:-0}"',
     "sleep": "exec /bin/sleep 0.01",
 }
 
@@ -139,6 +140,19 @@ def test_an_engine_that_does_not_start_is_told_with_its_log(machine: Machine) ->
         log = machine.root / ".bakehouse" / "dockerd.log"
         assert str(log) in done.stderr
         assert log.read_text() == "it is cold\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "warns"),
+    [({"STUB_FREE_KB": "4500000"}, True), ({"STUB_FREE_KB": "4500000", "STUB_DF": "1"}, False)],
+    ids=["full", "engine elsewhere"],
+)
+def test_a_nearly_full_disk_is_told_beforehand(
+    machine: Machine, told: dict[str, str], warns: bool
+) -> None:
+    done = machine.setup(**told)
+    assert done.returncode == 0, done.stderr
+    assert ("4 GB are free where the Docker engine keeps images" in done.stderr) is warns
 
 
 @pytest.mark.lengthy

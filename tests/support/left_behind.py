@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bakehouse import engine, owner
+from bakehouse import engine, owner, scratch
 from bakehouse.images import load_images
 
 
@@ -15,12 +15,16 @@ def containers() -> set[str]:
 
 
 def things() -> set[str]:
-    """Names of containers, networks, volumes and images, but for those of other running programs.
+    """Names of containers, networks, volumes, images and temporary folders.
+
+    Those of other running programs are not among them.
 
     Images that `make run` makes as well are products, not leftovers.
     """
     client = engine.connect()
     names = {f"container {name}" for name in containers()}
+    folders = [path for path, labels in scratch.present() if not is_anothers(labels)]
+    names |= {f"folder {path}" for path in folders}
     for kind, listed in (("network", client.networks.list()), ("volume", client.volumes.list())):
         ours = [thing for thing in listed if not is_anothers(thing.attrs.get("Labels") or {})]
         names |= {f"{kind} {thing.name}" for thing in ours}

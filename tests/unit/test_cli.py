@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse import cli, errors
 
-COMMANDS = ("stack", "build", "run", "check", "diff", "versions")
+COMMANDS = ("stack", "build", "run", "check", "diff", "versions", "mirror")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -97,3 +97,27 @@ def test_a_name_that_looks_like_markup_is_only_a_name(
         cli.main()
     assert ended.value.code == 2
     assert f"there is no stack {name}" in capsys.readouterr().err
+
+
+RAISING = """\
+import signal
+from bakehouse import cli
+signal.signal(signal.SIGHUP, signal.{before})
+cli.application = lambda: signal.raise_signal(signal.{number})
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "status"),
+    [("SIGTERM", "SIG_DFL", 130), ("SIGHUP", "SIG_DFL", 130), ("SIGHUP", "SIG_IGN", 0)],
+    ids=["kill", "closed terminal", "nohup"],
+)
+def test_what_ends_us_is_an_interrupt_so_that_things_are_put_away(
+    number: str, before: str, status: int
+) -> None:
+    script = RAISING.format(number=number, before=before)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, "interrupted" in done.stderr) == (status, status == 130)
