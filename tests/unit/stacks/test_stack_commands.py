@@ -51,6 +51,11 @@ def test_a_new_stack_is_listed_without_a_word_to_anybody(tree: StackTree) -> Non
     assert names == sorted([*before, "mine"])
 
 
+def test_what_lies_beside_the_stacks_is_none(tree: StackTree) -> None:
+    files = {path.stem for path in (tree.root / "stacks").glob("*.yml")}
+    assert files - set(stack_names()) == {"constraints", "instances", "prices"}
+
+
 @pytest.mark.parametrize("name", ["cpu", "gpu-cuda13", "neuron"])
 def test_show_says_the_same_to_people_and_to_programs(tree: StackTree, name: str) -> None:
     shown = json.loads(tree.run("stack", "show", name, "--json").stdout)
