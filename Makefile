@@ -45,7 +45,8 @@ lint: setup-test ## all linters, and that generated files are current
 	yamllint --strict .
 	ansible-lint --offline -q
 	packer fmt -check packer/
-	packer validate packer/ >/dev/null
+	$(VENV)/python -m bakehouse.machines.template .bakehouse/packer >/dev/null
+	packer validate -var root=$(CURDIR) .bakehouse/packer >/dev/null
 	shellcheck bootstrap/*.sh bakehouse/builder/*.sh .ci/run
 	hadolint containers/*/Dockerfile
 	$(BAKEHOUSE) stack schema --check

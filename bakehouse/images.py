@@ -14,6 +14,7 @@ from bakehouse.stacks.validation import Model, suggestion, validate
 
 Kind = Literal["rootfs", "container", "machine", "case"]
 Group = Literal["environment", "versions", "node", "collectives", "training", "hygiene"]
+Architecture = Literal["x86_64", "arm64"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
 
 BY_DIGEST = r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*@sha256:[0-9a-f]{64}$"
@@ -28,7 +29,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "rootfs": ("parent", "distribution", "suite", "reference", "packages"),
     "container": ("parent", "playbook", "stack"),
-    "machine": ("parent", "playbook", "stack"),
+    "machine": ("parent", "playbook", "stack", "ami"),
     "case": ("parent", "case"),
 }
 _PARENTS: dict[str, tuple[str, ...]] = {
@@ -37,6 +38,22 @@ _PARENTS: dict[str, tuple[str, ...]] = {
     "machine": ("rootfs",),
     "case": ("container", "case"),
 }
+
+
+class Ami(Model):
+    """How an image becomes an AMI.
+
+    Attributes:
+        source: Platform of packer/source_amis.yml whose AMI it starts from.
+        distributions: Those that it is made for; the first unless another is asked for.
+        instance_types: What bakes it, by architecture. It needs no accelerator.
+        root_gb: Size of the root device.
+    """
+
+    source: Name
+    distributions: Annotated[list[Name], Field(min_length=1)]
+    instance_types: Annotated[dict[Architecture, str], Field(min_length=1)]
+    root_gb: Annotated[int, Field(ge=8)]
 
 
 class Entry(Model):
@@ -48,6 +65,7 @@ class Entry(Model):
         parent: The image below; none for a pulled or bootstrapped rootfs.
         reference: rootfs only: the registry's image by digest.
         packages: rootfs only: packages beyond the distribution's minimum.
+        ami: machine only: how it becomes an AMI.
         environment: Variables set in the container.
         checks: Groups of checks that apply.
     """
@@ -61,6 +79,7 @@ class Entry(Model):
     playbook: str | None = None
     stack: str | None = None
     case: str | None = None
+    ami: Ami | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     checks: list[Group] = Field(default_factory=list)
 

@@ -1,7 +1,7 @@
 build {
   name = "bakehouse"
 
-  sources = ["source.docker.machine"]
+  sources = ["source.docker.machine", "source.amazon-ebs.machine"]
 
   provisioner "shell-local" {
     # Packer would append to the last build's manifest.
@@ -13,8 +13,9 @@ build {
 
   provisioner "shell" {
     # Booting empties /tmp, and the message bus may not answer at once.
-    remote_folder = "/root"
+    remote_folder = local.reached[source.type].home
     inline = [
+      "if command -v cloud-init >/dev/null; then sudo cloud-init status --wait; fi",
       "for second in $(seq 30); do",
       "  case $(systemctl is-system-running --wait 2>/dev/null) in running|degraded) exit 0 ;; esac",
       "  sleep 1",
@@ -24,12 +25,13 @@ build {
   }
 
   provisioner "ansible" {
-    playbook_file = "${local.root}/playbooks/${var.playbook}.yml"
-    user          = "root"
+    playbook_file = "${local.root}/playbooks/${local.playbook}.yml"
+    user          = local.reached[source.type].user
+    use_proxy     = local.reached[source.type].use_proxy
     extra_arguments = concat(
       [
         "--extra-vars", "@${local.stack_file}",
-        "--extra-vars", jsonencode(merge(local.variables, local.connections[source.type])),
+        "--extra-vars", jsonencode(merge(local.variables, local.reached[source.type].variables)),
       ],
       local.more_variables,
     )
@@ -45,6 +47,7 @@ build {
       strip_path = true
     }
     post-processor "docker-tag" {
+      only       = ["docker.machine"]
       repository = "${var.namespace}/${var.image}"
       tags       = ["latest"]
     }

@@ -18,24 +18,42 @@ variable "namespace" {
   }
 }
 
+variable "root" {
+  type        = string
+  description = "Absolute path of the repository; empty: the folder above this one."
+  default     = ""
+}
+
 variable "playbook" {
   type        = string
-  description = "Playbook in playbooks/, without suffix: the roles that make the image."
-  default     = "cpu"
+  description = "Playbook in playbooks/, without suffix: the roles that make the image; empty: the image's own, in images.yml."
+  default     = ""
   validation {
-    condition     = var.playbook != "" && regex_replace(var.playbook, "[a-z0-9-]", "") == ""
+    condition     = regex_replace(var.playbook, "[a-z0-9-]", "") == ""
     error_message = "The variable playbook must be the name of a file in playbooks/, without suffix."
   }
 }
 
 variable "stack" {
   type        = string
-  description = "Stack in stacks/, without suffix: the versions that go together."
-  default     = "cpu"
+  description = "Stack in stacks/, without suffix: the versions that go together; empty: the image's own, in images.yml."
+  default     = ""
   validation {
-    condition     = var.stack != "" && regex_replace(var.stack, "[a-z0-9-]", "") == ""
+    condition     = regex_replace(var.stack, "[a-z0-9-]", "") == ""
     error_message = "The variable stack must be the name of a file in stacks/, without suffix."
   }
+}
+
+variable "build" {
+  type        = string
+  description = "Id of the build, in the image's identity; `bakehouse` gives its own."
+  default     = "packer"
+}
+
+variable "commit" {
+  type        = string
+  description = "Commit that the image is made from, in its identity; `bakehouse` gives it."
+  default     = "unknown"
 }
 
 variable "base_image" {

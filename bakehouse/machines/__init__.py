@@ -10,7 +10,7 @@ from bakehouse.builder.result import BuildResult, Options
 from bakehouse.builder.supply import Supply
 from bakehouse.errors import HostError
 from bakehouse.images import Image
-from bakehouse.machines import packer
+from bakehouse.machines import rehearsal
 from bakehouse.machines.plan import IMAGE_LABEL, Bake, planned
 from bakehouse.stacks.constraints import refuse_broken
 from bakehouse.stacks.stack import Stack
@@ -45,7 +45,7 @@ def bake(image: Image, stack: Stack, options: Options | None = None) -> BuildRes
 
 def _baked(job: Bake, supply: Supply | None) -> BuildResult:
     started = time.monotonic()
-    built = packer.build(job, supply)
+    built = rehearsal.build(job, supply)
     build_id = layers.build_id(job.whole.key)
     engine.tag(built.image_id, job.image.repository, "latest", build_id)
     seconds = time.monotonic() - started

@@ -14,6 +14,9 @@ from bakehouse.images import Image, latest, playbook_roles
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks.stack import Stack
 
+_FOR_AMIS = ("amazon.pkr.hcl", "amazon_variables.pkr.hcl", "plugins.pkr.hcl", "source_amis.yml")
+"""Files of packer/ that do not decide a bake in docker."""
+
 IMAGE_LABEL, BUILD_LABEL = "org.bakehouse.image", "org.bakehouse.build"
 
 
@@ -120,6 +123,7 @@ def _inputs(image: Image) -> dict[str, Path]:
         plan.targets(role)  # raises where there is no such role
         for name in plan.with_included(role):
             files.update(plan.tree(layout.ROLES / name, f"roles/{name}/"))
-    files.update(plan.tree(layout.PACKER, "packer/"))
+    packer = plan.tree(layout.PACKER, "packer/")
+    files.update({name: path for name, path in packer.items() if path.name not in _FOR_AMIS})
     playbooks = load_playbook(str(image.playbook)).files
     return {**files, **{f"playbooks/{p.relative_to(layout.PLAYBOOKS)}": p for p in playbooks}}

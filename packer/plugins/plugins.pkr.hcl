@@ -2,6 +2,10 @@
 # rejects this block, and does not look into sub-directories.
 packer {
   required_plugins {
+    amazon = {
+      version = "1.8.0"
+      source  = "github.com/hashicorp/amazon"
+    }
     docker = {
       version = "1.1.2"
       source  = "github.com/hashicorp/docker"

@@ -78,11 +78,10 @@ def stood_in_roles() -> list[str]:
 
 def setting(playbook: str) -> tuple[str, tuple[str, ...]]:
     """The stack and the systems that an image's playbook is tried with."""
-    stacks = {image.playbook: image.stack for image in load_images().values()}
-    stack = stacks.get(playbook)
-    if stack is not None:
-        return stack, ("ubuntu24.04" if stack == "neuron" else "debian12",)
-    return "neuron" if playbook.endswith("neuron") else STACK, ("ubuntu24.04", "amazon2023")
+    image = next((i for i in load_images().values() if i.playbook == playbook), None)
+    if image is not None and image.stack is not None:
+        return image.stack, ("ubuntu24.04", "amazon2023") if image.ami else ("debian12",)
+    return "neuron", ("ubuntu24.04", "amazon2023")
 
 
 @dataclass(frozen=True, kw_only=True)

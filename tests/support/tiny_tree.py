@@ -104,7 +104,10 @@ class Tree:
 
     def write(self) -> None:
         """Write the playbook, the stack and the list of images."""
-        play: dict[str, Any] = {"name": "Bake", "hosts": "all", "roles": self.roles}
+        become = "{{ bakehouse_become | default(false) }}"
+        play: dict[str, Any] = {
+            "name": "Bake", "hosts": "all", "become": become, "roles": self.roles,
+        }  # fmt: skip
         if self.variables:
             play["vars"] = self.variables
         self._json("playbooks/tiny.yml", [play])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bakehouse import layout
+from bakehouse.images import load_images
 from bakehouse.stacks import documents
 
 DATA = documents.load(layout.PACKER / "source_amis.yml").data
@@ -71,3 +72,37 @@ def test_an_entry_is_found_by_name_or_by_parameter_of_its_own_architecture(place
     assert not [text for text in found_by for word in foreign if word in text]
     for text in found_by:
         Template(text).substitute(DATA["versions"])
+
+
+AMIS = {name: image.ami for name, image in load_images().items() if image.ami}
+
+
+def test_every_ami_of_ours_has_a_source_for_all_that_it_promises() -> None:
+    promised = {
+        f"{ami.source}/{distribution}/{architecture}"
+        for ami in AMIS.values()
+        for distribution in ami.distributions
+        for architecture in ami.instance_types
+    }
+    assert sorted(promised - set(ENTRIES)) == []
+
+
+def test_every_platform_and_distribution_is_offered() -> None:
+    assert {ami.source for ami in AMIS.values()} >= {
+        "base", "pcluster", "eks-gpu", "dlami-gpu", "dlami-neuron", "hyperpod",
+    }  # fmt: skip
+    assert {d for ami in AMIS.values() for d in ami.distributions} == {
+        "ubuntu-22.04", "ubuntu-24.04", "amazon-2023",
+    }  # fmt: skip
+
+
+def test_no_two_amis_of_ours_share_a_pattern_of_names() -> None:
+    """Names are bakehouse-<image>-<distribution>-<architecture>-<time>."""
+    filters = {
+        (name, distribution, architecture): f"bakehouse-{name}-{distribution}-{architecture}-*"
+        for name, ami in AMIS.items()
+        for distribution in ami.distributions
+        for architecture in ami.instance_types
+    }
+    pairs = combinations(filters.items(), 2)
+    assert [(a, b) for (a, one), (b, other) in pairs if meet(one, other)] == []
