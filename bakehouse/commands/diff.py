@@ -42,7 +42,7 @@ def register(application: typer.Typer) -> None:
         elif not found:
             results.print("no difference")
         else:
-            _show(before, after, found)
+            show(before, after, found)
 
 
 def _report(side: str) -> dict[str, Any]:
@@ -71,7 +71,8 @@ def _report(side: str) -> dict[str, Any]:
         ) from error
 
 
-def _show(before: str, after: str, found: dict[str, Any]) -> None:
+def show(before: str, after: str, found: dict[str, Any]) -> None:
+    """Print differences by part, one table each."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -22,11 +22,12 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[
             before["packages"].get(kind, {}),
             after["packages"].get(kind, {}),
         )
-    found = {part: _changes(*sides) for part, sides in parts.items()}
-    return {part: changes for part, changes in found.items() if changes}
+    found = {part: changes(*sides) for part, sides in parts.items()}
+    return {part: differing for part, differing in found.items() if differing}
 
 
-def _changes(before: dict[str, str], after: dict[str, str]) -> dict[str, Change]:
+def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, Change]:
+    """The names whose values differ, sorted; None where a side has no such name."""
     return {
         name: (before.get(name), after.get(name))
         for name in sorted({*before, *after})

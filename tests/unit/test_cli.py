@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse import cli, errors
 
-COMMANDS = ("stack", "build", "run", "check", "diff", "versions", "mirror")
+COMMANDS = ("stack", "build", "run", "check", "diff", "versions", "mirror", "ami")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -54,6 +54,11 @@ def test_each_failure_ends_in_its_documented_status(
     assert "Traceback" not in shown
 
 
+def test_who_asks_for_help_does_not_wait_for_boto3() -> None:
+    script = "import sys; import bakehouse.cli; sys.exit('boto3' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -72,6 +77,7 @@ def test_an_interrupt_ends_in_130(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bakehouse run cpu", ["cpu-ddp"]),
         ("bakehouse versions loc", ["localhost"]),
         ("bakehouse versions x --stack gpu-c", ["gpu-cuda13"]),
+        ("bakehouse ami prune --image cpu-m", ["cpu-machine"]),
         ("bakehouse stack show gpu-c", ["gpu-cuda13"]),
         ("bakehouse stack bump cpu dock", ["docker_release"]),
     ],
