@@ -1,6 +1,5 @@
 """`bakehouse ami`."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -206,7 +205,7 @@ def diff(before: Id, after: Id, region: Regions = None, as_json: Json = False) -
     one, other = (ami_selection.find(each, asked).ami for each in (before, after))
     found = difference(one, other)
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        results.print_json(data=found)
     elif not found:
         results.print("no difference")
     else:

@@ -41,7 +41,7 @@ def moment(on: str | None, after: str | None, now: datetime) -> datetime:
         where, found = f"--in {after}", now + parse_span("--in", after)
     else:
         where, found = f"--on {on}", _date(str(on))
-    found = found.astimezone(UTC).replace(second=0, microsecond=0)
+    found = found.replace(second=0, microsecond=0)
     if found <= now:
         remedy = f"give a day after {now:%Y-%m-%d}"
         raise InputError("this has passed", where=where, remedy=remedy)
@@ -80,7 +80,7 @@ def _before(placed: Placed) -> str:
 def _date(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         remedy = "write it as 2027-01-31, or 2027-01-31T12:00+00:00"
         raise InputError("this is no date", where=f"--on {text}", remedy=remedy) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.amis import Ami as MotoAmi
 from moto.ec2.responses import EC2Response
 
@@ -35,7 +37,7 @@ class Account:
 
     def client(self, region: str = HERE) -> "EC2Client":
         """To do what a user does without Bakehouse."""
-        return boto3.client("ec2", region_name=region)
+        return _client(region)
 
     def moto(self, region: str = HERE) -> Any:
         """What moto keeps of a region."""
@@ -131,6 +133,12 @@ class Account:
         }
 
 
+@functools.cache
+def _client(region: str) -> "EC2Client":
+    """A client has a method for each of 800 actions: it takes as long as a test."""
+    return boto3.client("ec2", region_name=region)
+
+
 @contextlib.contextmanager
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An empty account; nothing of this machine's own AWS configuration reaches it."""
@@ -147,13 +155,26 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield Account()
 
 
+def refuse(monkeypatch: pytest.MonkeyPatch, action: str, code: str, after: int = 0) -> None:
+    """Have EC2 answer an action (`create_tags`) with an error, after so many that it takes."""
+    taken = getattr(EC2Response, action)
+    calls = itertools.count()
+
+    def refused(response: EC2Response) -> Any:
+        if next(calls) < after:
+            return taken(response)
+        raise EC2ClientError(code, "as the test wants it")
+
+    monkeypatch.setattr(EC2Response, action, refused)
+
+
 def _complete(monkeypatch: pytest.MonkeyPatch) -> None:
     """What moto 5.2 lacks: deprecation, and AMIs with other block devices than its one."""
 
     def enable_image_deprecation(response: EC2Response) -> ActionResult:
         parameters = response.params
         ami = response.ec2_backend.amis[parameters["ImageId"]]
-        ami.deprecation_time = parameters["DeprecateAt"]
+        ami.deprecation_time = parameters["DeprecateAt"].isoformat()
         return ActionResult({"Return": True})
 
     plain = MotoAmi.block_device_mappings.fget  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bakehouse import cli, console
-from bakehouse.commands import ami
+from bakehouse.commands import ami, diff
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -32,7 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         streams = {"results": io.StringIO(), "progress": io.StringIO()}
         for name, stream in streams.items():
             made = Console(file=stream, width=300, soft_wrap=True)
-            for module in (console, ami, cli):
+            for module in (console, ami, diff, cli):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, made)
         monkeypatch.setattr(sys, "argv", ["bakehouse", "ami", *arguments])
