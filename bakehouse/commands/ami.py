@@ -10,7 +10,6 @@ from bakehouse.console import progress, results
 
 if TYPE_CHECKING:
     from bakehouse.machines.ami import Ami
-    from bakehouse.machines.ami_pruning import Verdict
     from bakehouse.machines.ami_steps import Outcome, Step
 
 HELP = """AMIs after their build: promote, deprecate, prune, compare.
@@ -189,8 +188,8 @@ def prune(
     planned = [(each, ami_pruning.plan(amis, each, rules)) for each, amis in there]
     steps = [step for each, verdicts in planned for step in ami_pruning.steps(verdicts, each)]
     verdicts = [verdict for _, found in planned for verdict in found]
-    if not as_json:
-        _explain(verdicts)
+    for line in () if as_json else ami_pruning.explanations(verdicts):
+        results.print(line, markup=False, highlight=False)
     details = {"amis": [verdict.as_json() for verdict in verdicts]}
     _finish(steps, [], apply=apply, as_json=as_json, details=details)
 
@@ -221,41 +220,38 @@ def _finish(
     details: dict[str, Any] | None = None,
 ) -> None:
     """Tell the steps, and make them if so asked; raises what made them stop."""
-    from bakehouse.machines.ami_steps import Outcome, carry_out
+    from bakehouse.machines.ami_steps import Outcome
 
     for text in warnings:
         progress.print(f"warning: {text}", markup=False, style="bold red")
-    outcome = carry_out(steps, _tell) if apply else Outcome(left=steps)
+    outcome = _carried_out(steps) if apply else Outcome(left=steps)
     if as_json:
         told = {"applied": apply, **(details or {}), "warnings": list(warnings)}
         results.print_json(data={**told, "steps": outcome.as_json()})
     elif not steps:
         progress.print("nothing to do")
     elif not apply:
-        _propose(outcome)
+        for step in steps:
+            results.print(f"would: {step}", markup=False, highlight=False)
+        progress.print("nothing changed; --apply does it")
     outcome.refuse()
 
 
-def _propose(outcome: "Outcome") -> None:
-    for step in outcome.left:
-        results.print(f"would: {step}", markup=False, highlight=False)
-    progress.print("nothing changed; --apply does it")
+def _carried_out(steps: "Sequence[Step]") -> "Outcome":
+    from bakehouse.machines.ami_steps import carry_out
 
+    left = list(steps)
 
-def _tell(step: "Step") -> None:
-    progress.print(f"done: {step}", markup=False)
+    def tell(step: "Step") -> None:
+        left.remove(step)
+        progress.print(f"done: {step}", markup=False)
 
-
-def _explain(verdicts: "Sequence[Verdict]") -> None:
-    """What stays and why, then what stays of those that go."""
-    for verdict in verdicts:
-        ami = verdict.ami
-        if verdict.reasons:
-            told = f"kept: {ami.region}: {ami}: {'; '.join(verdict.reasons)}"
-            results.print(told, markup=False, highlight=False)
-        for snapshot, why in verdict.snapshots_kept.items():
-            told = f"kept: {ami.region}: {snapshot}, of {ami.id}: {why}"
-            results.print(told, markup=False, highlight=False)
+    try:
+        return carry_out(steps, tell)
+    except KeyboardInterrupt:
+        for step in left:
+            progress.print(f"not known to be done: {step}", markup=False)
+        raise
 
 
 def _show(amis: "Sequence[Ami]") -> None:

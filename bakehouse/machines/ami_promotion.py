@@ -50,6 +50,12 @@ def plan(wanted: Promotion, placed: Sequence[Placed]) -> tuple[list[Step], list[
         HostError: AWS cannot be asked.
     """
     warnings = [text for each in placed for text in _judged(each.ami, wanted)]
+    warnings += [
+        f"{each.ami}, {each.ami.region}: it is deprecated from "
+        f"{each.ami.deprecated_from:%Y-%m-%d} on: other accounts will not find it"
+        for each in placed
+        if each.ami.deprecated_from
+    ]
     steps = []
     for each in placed:
         shares, told = _shares(each, wanted.accounts)

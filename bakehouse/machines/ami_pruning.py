@@ -1,6 +1,6 @@
 """Prune: which old AMIs go, why each of the others is kept, and which snapshots go with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -81,6 +81,16 @@ def plan(amis: Sequence[Ami], region: Region, rules: Rules) -> list[Verdict]:
         if reasons[ami.id]
     ]
     return verdicts + _with_snapshots(going, amis, region.tagged_snapshots() if going else set())
+
+
+def explanations(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """Why AMIs stay, and snapshots of those that go; a line each."""
+    for verdict in verdicts:
+        ami = verdict.ami
+        if verdict.reasons:
+            yield f"kept: {ami.region}: {ami}: {'; '.join(verdict.reasons)}"
+        for snapshot, why in verdict.snapshots_kept.items():
+            yield f"kept: {ami.region}: {snapshot}, of {ami.id}: {why}"
 
 
 def steps(verdicts: Iterable[Verdict], region: Region) -> list[Step]:

@@ -39,8 +39,10 @@ def check_image(image: str | None, amis: Iterable[Ami]) -> None:
     Raises:
         InputError: There is no such image.
     """
+    if image is None:
+        return
     known = {*machine_images(), *(ami.image for ami in ours(amis))}
-    if image is not None and image not in known:
+    if image not in known:
         remedy = suggestion(image, known)
         raise InputError(f"there is no image {image}", where=f"--image {image}", remedy=remedy)
 

@@ -79,6 +79,11 @@ def test_an_image_without_amis_is_no_error(account: Account, run: Run) -> None:
     assert json.loads(run("list", "--json")[1]) == []
 
 
+def test_a_copy_is_as_old_as_its_bake(account: Account, told: Told) -> None:
+    account.bake(days=5, CREATED="2026-01-02T03:04:05Z")
+    assert told("list")[0]["created"] == "2026-01-02T03:04:05+00:00"
+
+
 def test_a_date_that_is_none_is_not_believed(account: Account, told: Told) -> None:
     account.bake(days=5, CREATED="yesterday")
     age = datetime.now(UTC) - datetime.fromisoformat(told("list")[0]["created"])

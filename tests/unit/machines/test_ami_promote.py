@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from aws_account import HERE, THERE, Account, refuse
+
+from bakehouse.machines import aws
 
 Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
@@ -47,7 +49,8 @@ def test_an_ami_of_another_kind_or_channel_keeps_its_own(
     difference: dict[str, Any], account: Account, run: Run
 ) -> None:
     other = account.bake(**{"CHANNEL": "stable", **difference})
-    assert run("promote", account.bake(days=1), "--apply")[0] == 0
+    status, _, errors = run("promote", account.bake(days=1), "--apply")
+    assert (status, other in errors) == (0, False)
     assert account.channel(other) == difference.get("CHANNEL", "stable")
 
 
@@ -133,6 +136,13 @@ def test_of_an_encrypted_ami_it_says_that_the_key_is_needed_too(
     account.moto().amis[ami].devices = [device]
     assert "KMS key" in told("promote", ami, "--share", FRIEND)["warnings"][0]
     assert told("promote", ami)["warnings"] == []
+
+
+def test_it_warns_of_a_deprecation(account: Account, run: Run, told: Told) -> None:
+    ami = account.bake()
+    assert told("promote", ami)["warnings"] == []
+    assert run("deprecate", ami, "--on", "2035-01-31", "--apply")[0] == 0
+    assert "deprecated from 2035-01-31 on" in told("promote", ami)["warnings"][0]
 
 
 @pytest.mark.parametrize("number", ["1234", "1234-5678-9012", "12345678901x", "١٢٣٤٥٦٧٨٩٠١٢"])
@@ -236,6 +246,21 @@ def test_a_failure_half_way_says_what_is_done_and_what_is_not(
     assert f"  done: {HERE}: {new}: set bakehouse:channel=stable" in errors
     assert f"  not done: {HERE}: {old}: remove bakehouse:channel=stable" in errors
     assert [each["done"] for each in json.loads(shown)["steps"]] == [True, True, True, False]
+
+
+def test_an_interrupt_half_way_says_the_same(
+    account: Account, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = account.bake(CHANNEL="stable"), account.bake(days=1)
+
+    def interrupted(*_arguments: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aws.Region, "remove_tag", interrupted)
+    status, _, errors = run("promote", new, "--apply")
+    assert status == 130
+    assert f"done: {HERE}: {new}: set bakehouse:channel=stable" in errors
+    assert f"not known to be done: {HERE}: {old}: remove bakehouse:channel=stable" in errors
 
 
 def test_given_again_it_goes_on_where_it_failed(
