@@ -156,7 +156,7 @@ def described(found: Mapping[str, Any], region: str) -> Ami:
         state=found.get("State", ""),
         registered=_moment(found["CreationDate"]),
         deprecated_from=_moment(deprecated) if deprecated else None,
-        # "enabled-with-cooldown" too; with a cooldown "disabled | 2026-…" still protects.
+        # Whatever it says but this may still protect, such as a cooldown.
         protected=found.get("DeregistrationProtection", "disabled") != "disabled",
         devices=tuple(_devices(found.get("BlockDeviceMappings", []))),
         machine=_machine(found),
