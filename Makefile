@@ -45,7 +45,7 @@ lint: setup-test ## all linters, and that generated files are current
 	yamllint --strict .
 	ansible-lint --offline -q
 	packer fmt -check packer/
-	$(VENV)/python -m bakehouse.machines.template .bakehouse/packer >/dev/null
+	$(VENV)/python -m bakehouse.machines .bakehouse/packer >/dev/null
 	packer validate -var root=$(CURDIR) .bakehouse/packer >/dev/null
 	shellcheck bootstrap/*.sh bakehouse/builder/*.sh .ci/run
 	hadolint containers/*/Dockerfile
@@ -53,6 +53,16 @@ lint: setup-test ## all linters, and that generated files are current
 	$(VENV)/python -m bakehouse.role_readme --check
 	$(VENV)/python -m bakehouse.launch.case_readme --check
 	$(BAKEHOUSE) stack check >/dev/null
+
+# `make ami_pcluster_gpu REGION=us-west-2`; AMI_OPTIONS may be any of `bakehouse ami build --help`.
+AMI_REGION := $(if $(REGION),--region $(REGION))
+
+.PHONY: ami
+ami: setup ## bake all AMIs, one after the other; ami_pcluster_gpu and so on: one of them
+	$(BAKEHOUSE) ami build --all $(AMI_REGION) $(AMI_OPTIONS)
+
+ami_%: setup
+	$(BAKEHOUSE) ami build $(subst _,-,$(patsubst base,base_gpu,$*)) $(AMI_REGION) $(AMI_OPTIONS)
 
 .PHONY: collection
 collection: setup ## pack the roles as an Ansible collection, in out/collection/

@@ -1,4 +1,4 @@
-"""Running tests/host/test_<role>.py, the files that judge a role in molecule, on a container."""
+"""Running tests/host/test_<role>.py, the files that judge a role in molecule, on a host."""
 
 import json
 import os
@@ -20,6 +20,24 @@ CASE_PACKAGES = "case_packages"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Host:
+    """What testinfra reaches.
+
+    Attributes:
+        name: `docker://<container>` or `ssh://<host>`.
+        options: Of testinfra's plugin to pytest, such as `--ssh-config`.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+
+
+def container(name: str) -> Host:
+    """A running container."""
+    return Host(name=f"docker://{name}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the host tests found: a result per test, and the facts that they looked at."""
 
@@ -28,12 +46,12 @@ class Verdict:
 
 
 def run(
-    container: str, roles: list[str], stack: Stack, *, target: str, booted: bool, case: str = ""
+    host: Host, roles: list[str], stack: Stack, *, target: str, booted: bool, case: str = ""
 ) -> Verdict:
-    """Run the tests of roles on a running container.
+    """Run the tests of roles on a running machine or container.
 
     Args:
-        container: Its name.
+        host: Which.
         roles: Roles whose tests apply.
         stack: What the tests compare with.
         target: "machine" or "container".
@@ -61,16 +79,16 @@ def run(
             "BAKEHOUSE_BOOTED": "1" if booted else "0",
             "BAKEHOUSE_CASE_RECORD": record,
         }
-        output = _pytest(container, present, report, told)
-        found = _read(report, container)
+        output = _pytest(host, present, report, told)
+        found = _read(report, host)
     if not found.results:
         return Verdict(results=[*missing, _nothing_ran(output)], facts={})
     return Verdict(results=[*missing, *found.results], facts=found.facts)
 
 
-def _pytest(container: str, files: list[str], report: Path, told: dict[str, str]) -> str:
+def _pytest(host: Host, files: list[str], report: Path, told: dict[str, str]) -> str:
     command = [
-        sys.executable, "-m", "pytest", "--quiet", "--hosts", f"docker://{container}",
+        sys.executable, "-m", "pytest", "--quiet", "--hosts", host.name, *host.options,
         "--rootdir", str(layout.ROOT), "--confcutdir", str(layout.HOST_TESTS),
         "--override-ini", "junit_family=xunit1", "-p", "no:cacheprovider",
         f"--junit-xml={report}", *files,
@@ -90,7 +108,7 @@ def _pytest(container: str, files: list[str], report: Path, told: dict[str, str]
     return done.stdout + done.stderr
 
 
-def _read(report: Path, container: str) -> Verdict:
+def _read(report: Path, host: Host) -> Verdict:
     """What pytest wrote; nothing, if it was ended before it wrote all of it."""
     results: list[Result] = []
     facts: dict[str, str] = {}
@@ -99,18 +117,18 @@ def _read(report: Path, container: str) -> Verdict:
     except (OSError, ElementTree.ParseError):
         cases = []
     for case in cases:
-        results.append(_result(case, container))
+        results.append(_result(case, host))
         if results[-1].status == "pass":
             for item in case.iter("property"):
                 facts[item.get("name", "")] = item.get("value", "")
     return Verdict(results=results, facts=facts)
 
 
-def _result(case: ElementTree.Element, container: str) -> Result:
+def _result(case: ElementTree.Element, host: Host) -> Result:
     role = case.get("classname", "").rpartition(".")[2].removeprefix("test_")
     # testinfra puts the host, which has another name each time, first among the parameters.
-    host = re.compile(rf"docker://{re.escape(container)}-?")
-    name = host.sub("", case.get("name", "")).replace("[]", "")
+    parameter = re.compile(rf"{re.escape(host.name)}-?")
+    name = parameter.sub("", case.get("name", "")).replace("[]", "")
     status, reason = "pass", ""
     for tag, meaning in (("failure", "fail"), ("error", "fail"), ("skipped", "skip")):
         element = case.find(tag)

@@ -88,9 +88,9 @@ def judge_digest() -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def write(report: Report, stack: Stack) -> Path:
-    """Write report, SBOMs and signed provenance; returns the folder."""
-    folder = layout.OUT / report.image
+def write(report: Report, stack: Stack, folder: Path | None = None) -> Path:
+    """Write report, SBOMs and signed provenance; returns the folder, `out/<image>/` by default."""
+    folder = folder or layout.OUT / report.image
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     arguments = (report.image, report.image_id, report.inventory, now)
@@ -173,8 +173,8 @@ def _host_tests(
     booted: bool,
     case: str = "",
 ) -> host_tests.Verdict:
-    name = str(container.name)
-    return host_tests.run(name, roles, stack, target=target, booted=booted, case=case)
+    host = host_tests.container(str(container.name))
+    return host_tests.run(host, roles, stack, target=target, booted=booted, case=case)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ locals {
       "bakehouse:distribution" = local.distribution
       "bakehouse:architecture" = var.architecture
       "bakehouse:source-ami"   = "{{ .SourceAMI }}"
+      # There is no AMI where the judge found fault.
+      "bakehouse:checks" = var.judge != "" ? "passed" : "not run"
     },
     var.tags,
   )

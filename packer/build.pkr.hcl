@@ -34,11 +34,36 @@ build {
         "--extra-vars", jsonencode(merge(local.variables, local.reached[source.type].variables)),
       ],
       local.more_variables,
+      local.reached[source.type].first,
     )
-    ansible_env_vars = [
-      "ANSIBLE_CONFIG=${local.root}/ansible.cfg",
-      "ANSIBLE_NOCOLOR=1",
-    ]
+    ansible_env_vars = local.ansible_environment
+  }
+
+  # An AMI's machine is judged while it still lets somebody in. As a provisioner of Ansible's kind the
+  # judge is told how to reach it, and its key in a file.
+  provisioner "ansible" {
+    only               = ["amazon-ebs.machine"]
+    playbook_file      = "${local.root}/playbooks/${local.playbook}.yml"
+    user               = local.reached[source.type].user
+    use_proxy          = local.reached[source.type].use_proxy
+    command            = var.judge != "" ? var.judge : "true"
+    skip_version_check = true
+  }
+
+  provisioner "ansible" {
+    only          = ["amazon-ebs.machine"]
+    playbook_file = "${local.root}/playbooks/${local.playbook}.yml"
+    user          = local.reached[source.type].user
+    use_proxy     = local.reached[source.type].use_proxy
+    extra_arguments = concat(
+      [
+        "--extra-vars", "@${local.stack_file}",
+        "--extra-vars", jsonencode(merge(local.variables, local.reached[source.type].variables)),
+      ],
+      local.more_variables,
+      ["--tags", "image_cleanup"],
+    )
+    ansible_env_vars = local.ansible_environment
   }
 
   post-processors {

@@ -45,6 +45,7 @@ locals {
       user      = "root"
       home      = "/root"
       use_proxy = true
+      first     = []
       variables = {
         ansible_connection         = "docker"
         ansible_host               = local.container
@@ -58,6 +59,7 @@ locals {
       user      = local.source_ami.user
       home      = local.source_ami.user == "root" ? "/root" : "/home/${local.source_ami.user}"
       use_proxy = false
+      first     = ["--skip-tags", "image_cleanup"]
       variables = {
         ansible_python_interpreter = join(" ", concat(local.environment, ["/usr/bin/python3"]))
         bakehouse_become           = local.source_ami.user != "root"
@@ -67,6 +69,11 @@ locals {
   }
 
   variables = merge(local.identity, { bakehouse_target = "machine" })
+
+  ansible_environment = [
+    "ANSIBLE_CONFIG=${local.root}/ansible.cfg",
+    "ANSIBLE_NOCOLOR=1",
+  ]
 
   more_variables = var.variables_file != "" ? ["--extra-vars", "@${var.variables_file}"] : []
 }

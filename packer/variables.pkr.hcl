@@ -56,6 +56,12 @@ variable "commit" {
   default     = "unknown"
 }
 
+variable "judge" {
+  type        = string
+  description = "Program that looks at an AMI's machine when all roles but the last have run, called as ansible-playbook would be; if it fails there is no AMI. `bakehouse ami build` gives its own; empty: nobody looks."
+  default     = ""
+}
+
 variable "base_image" {
   type        = string
   description = "Docker image of a distribution with systemd; `bakehouse build debian-12-machine` makes it."

@@ -12,18 +12,35 @@ if TYPE_CHECKING:
     from bakehouse.machines.ami import Ami
     from bakehouse.machines.ami_steps import Outcome, Step
 
-HELP = """AMIs after their build: promote, deprecate, prune, compare.
+HELP = """AMIs: build, and after it promote, deprecate, prune, compare.
 
 Only AMIs and snapshots with the tag `bakehouse:image` are ever touched, and what changes something
 only says what it would do until `--apply` is given.
 
 Examples:
 
+    bakehouse ami build pcluster-gpu --region eu-central-1
+
     bakehouse ami list --region eu-central-1
 
     bakehouse ami promote ami-0123456789abcdef0 --region eu-central-1 --region us-east-1
 
     bakehouse ami prune --keep 3 --older-than 30d
+"""
+BUILD_HELP = """Bake AMIs on instances of EC2; each is judged before its image is made.
+
+`--var` gives variables of `packer/`: what there are is in packer/amazon_variables.pkr.hcl.
+Report, SBOM, provenance, times and Packer's log are in `out/<image>/ami/`.
+
+Examples:
+
+    bakehouse ami build pcluster-gpu --region us-west-2
+
+    bakehouse ami build base-gpu --architecture arm64 --distribution amazon-2023
+
+    bakehouse ami build eks-gpu --var spot=true --var 'copy_to_regions=["eu-west-1"]'
+
+    bakehouse ami build --all --region us-west-2
 """
 LIST_HELP = """List our AMIs: what they are, their checks, their channel.
 
@@ -102,12 +119,59 @@ Json = Annotated[bool, typer.Option("--json", help="Result as JSON.")]
 def register(application: typer.Typer) -> None:
     """Add this command group to the command line."""
     group = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="markdown")
+    group.command(name="build", help=BUILD_HELP)(build)
     group.command(name="list", help=LIST_HELP)(list_amis)
     group.command(name="promote", help=PROMOTE_HELP)(promote)
     group.command(name="deprecate", help=DEPRECATE_HELP)(deprecate)
     group.command(name="prune", help=PRUNE_HELP)(prune)
     group.command(name="diff", help=DIFF_HELP)(diff)
     application.add_typer(group, name="ami")
+
+
+def build(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE", help="Names from images.yml.", autocompletion=_images),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that are made as AMIs.")] = False,
+    region: Annotated[str, typer.Option(help="Default: AWS_REGION or your AWS profile's.")] = "",
+    architecture: Annotated[str, typer.Option(help="x86_64 or arm64.")] = "x86_64",
+    distribution: Annotated[str, typer.Option(help="Default: the image's first.")] = "",
+    source_ami: Annotated[str, typer.Option(help="Default: the newest that is found.")] = "",
+    var: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of packer/. Repeatable.")
+    ] = None,
+    allow_broken_stack: Annotated[
+        bool, typer.Option("--allow-broken-stack", help="Bake although a rule is broken.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bake AMIs, one after the other."""
+    from bakehouse.machines import ami_bake, ami_source, aws
+
+    given = ami_bake.variables(var or [])
+    (there,) = aws.regions([region] if region else [])
+    orders = []
+    for image in ami_bake.chosen(names or [], every=every):
+        wanted = ami_source.wanted(image, distribution, architecture)
+        orders.append(
+            ami_bake.Order(
+                image=image,
+                wanted=wanted,
+                source=ami_source.find(wanted, there, source_ami),
+                region=there.name,
+                variables=given,
+                allow_broken_stack=allow_broken_stack,
+            )
+        )
+    baked = []
+    for order in orders:
+        baked.append(ami_bake.bake(order))
+        if not as_json:
+            for place, ami in baked[-1].amis.items():
+                results.print(f"{order.image.name}: {ami} in {place}", highlight=False)
+    if as_json:
+        results.print_json(data=[each.as_json() for each in baked])
 
 
 def list_amis(image: ImageName = None, region: Regions = None, as_json: Json = False) -> None:

@@ -18,6 +18,7 @@ from botocore.session import get_session
 from bakehouse.errors import BakehouseError, HostError, InputError
 from bakehouse.machines import ami_tags
 from bakehouse.machines.ami import Ami, described
+from bakehouse.machines.ami_source import Source
 from bakehouse.stacks.validation import suggestion
 
 if TYPE_CHECKING:
@@ -59,6 +60,42 @@ class Region:
             )
             found = [described(each, self.name) for page in pages for each in page["Images"]]
         return sorted(found, key=lambda ami: (ami.created, ami.id), reverse=True)
+
+    def source(self, ami: str) -> Source | None:
+        """An AMI of anybody's by its id."""
+        found = self._sources(Filters=[{"Name": "image-id", "Values": [ami]}])
+        return found[0] if found else None
+
+    def newest(self, owner: str, name: str, architecture: str) -> Source | None:
+        """The newest AMI of an owner whose name fits a filter."""
+        filters = {"name": name, "architecture": architecture, "state": "available"}
+        found = self._sources(
+            Owners=[owner], Filters=[{"Name": n, "Values": [v]} for n, v in filters.items()]
+        )
+        return found[0] if found else None
+
+    def parameter(self, name: str) -> str:
+        """Value of a public parameter of Systems Manager."""
+        client = self._client("ssm")
+        with self._told("ssm"):
+            return str(client.get_parameter(Name=name)["Parameter"]["Value"])
+
+    def _sources(self, **asked: Any) -> list[Source]:
+        """AMIs of others, the newest first."""
+        with self._told("ec2"):
+            pages = self._ec2.get_paginator("describe_images").paginate(
+                **asked, PaginationConfig={"PageSize": 1000}
+            )
+            found = [each for page in pages for each in page["Images"]]
+        found.sort(key=lambda each: each.get("CreationDate", ""), reverse=True)
+        return [
+            Source(
+                id=each["ImageId"],
+                name=each.get("Name", ""),
+                architecture=each.get("Architecture", ""),
+            )
+            for each in found
+        ]
 
     def tagged_snapshots(self) -> set[str]:
         """Ids of the account's own snapshots that carry our tag."""
@@ -183,7 +220,7 @@ class Region:
             for each in found
         ]
 
-    def _client(self, service: Literal["ec2", "autoscaling"]) -> Any:
+    def _client(self, service: Literal["ec2", "autoscaling", "ssm"]) -> Any:
         settings = Config(connect_timeout=10, retries={"mode": "standard"})
         try:
             with self._told(service):

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Call:
         temporary: Folder for temporary files, removed by who made it.
         log: Where all goes that Packer says.
         end_s: Seconds that an ended Packer has for putting things away.
+        environment: More variables of Packer's environment.
     """
 
     image: str
@@ -45,6 +46,7 @@ class Call:
     temporary: Path
     log: Path
     end_s: float
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self) -> list[str]:
         """What is started.
@@ -128,7 +130,7 @@ def _started(call: Call) -> Iterator[subprocess.Popen[bytes]]:
     with call.log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **_environment(call.temporary)},
+            env={**os.environ, **_environment(call.temporary), **call.environment},
             cwd=layout.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -92,8 +92,7 @@ def planned(image: Image, stack: Stack, *, no_cache: bool = False) -> Bake:
     base = latest(str(image.parent))
     ansible = _layer("ansible", {}, {"requirements": wheelhouse.controller_lines()})
     below = ansible.with_key(content_digest_of(base)).key
-    variables = {**stack.variables, **identity.values(image, stack)}
-    whole = _layer("whole", _inputs(image), variables).with_key(below)
+    whole = _whole(image, stack).with_key(below)
     found = engine.image(f"{image.repository}:latest")
     why = ""
     if no_cache:
@@ -109,6 +108,15 @@ def planned(image: Image, stack: Stack, *, no_cache: bool = False) -> Bake:
         present=str(found.id) if found else "",
         why=why,
     )
+
+
+def key_of(image: Image, stack: Stack, below: str) -> str:
+    """Digest of all that decides a machine image that starts from something."""
+    return _whole(image, stack).with_key(below).key
+
+
+def _whole(image: Image, stack: Stack) -> plan.Layer:
+    return _layer("whole", _inputs(image), {**stack.variables, **identity.values(image, stack)})
 
 
 def _layer(name: str, files: Mapping[str, Path], variables: Mapping[str, Any]) -> plan.Layer:

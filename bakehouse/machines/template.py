@@ -4,9 +4,7 @@ Debian's 1.6.6 refuses what later releases know. What is dropped for it stands i
 """
 
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from packaging.version import Version
@@ -73,14 +71,3 @@ def without(text: str, name: str) -> str:
     if count != 1:
         raise ValueError(f"{name} is there {count} times, not once")
     return shorter
-
-
-def main() -> None:
-    """Write the template for this machine's Packer into a new folder, for `packer validate`."""
-    folder = Path(sys.argv[1])
-    shutil.rmtree(folder, ignore_errors=True)
-    print(readable(folder, installed()))
-
-
-if __name__ == "__main__":
-    main()

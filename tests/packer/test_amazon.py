@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import tiny_tree
 from amazon import COPY_REGION, CREDENTIALS, REGION, Amazon, serving
-from tiny_tree import MACHINE_BASE, Tree, processes, wait_for
+from tiny_tree import MACHINE_BASE, Finished, Tree, processes, wait_for
 
-from bakehouse import engine
+from bakehouse import engine, scratch
 from bakehouse.engine import StartedContainer
 from bakehouse.machines import template
 
@@ -62,6 +62,15 @@ SLEEPING = """\
 """
 
 
+HOST_TEST = """\
+def test_stamp(host, record_property):
+    record_property("stamp of {role}", host.file("{stamps}/{role}").content_string.split()[0])
+    assert host.user().name == "root"
+    assert {claim}
+"""
+JUDGE = ("-var", f"judge={Path(sys.executable).with_name('bakehouse-judge')}")
+
+
 @dataclass
 class Rehearsal:
     """EC2, the machine that an instance of it seems to be, and a tree whose image is baked."""
@@ -69,28 +78,54 @@ class Rehearsal:
     amazon: Amazon
     machine: StartedContainer
     tree: Tree
+    temporary: Path
     port: int = 22
     timeout: str = "60s"
 
-    def start(self, *options: str, only: str = "*.amazon-ebs.*") -> subprocess.Popen[str]:
+    def start(self, *options: str) -> subprocess.Popen[str]:
         """A `packer build` under way."""
         folder = template.readable(self.tree.root / "state" / "template", template.installed())
         self._adapt(folder / "amazon.pkr.hcl")
         variables = {"region": REGION, "root": self.tree.root, "image": self.tree.image}
         given = [part for name, text in variables.items() for part in ("-var", f"{name}={text}")]
         return subprocess.Popen(
-            ["packer", "build", "-color=false", f"-only={only}", *given, *options, str(folder)],
+            [
+                "packer",
+                "build",
+                "-color=false",
+                "-only=*.amazon-ebs.*",
+                *given,
+                *options,
+                str(folder),
+            ],
             env={
                 **os.environ,
                 **CREDENTIALS,
+                **self.tree.places(),
+                "BAKEHOUSE_JUDGED_IMAGE": self.tree.image,
+                "BAKEHOUSE_JUDGED_OUT": str(self.judged),
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "TMPDIR": str(self.tree.root),
+                "TMPDIR": str(self.temporary),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+
+    @property
+    def judged(self) -> Path:
+        """Where the judge writes what it has found."""
+        return self.tree.root / "judged.json"
+
+    def host_tests(self, claim: str) -> None:
+        """Give each role a host test."""
+        folder = self.tree.root / "tests" / "host"
+        folder.mkdir(parents=True)
+        for role in self.tree.roles:
+            (folder / f"test_{role}.py").write_text(
+                HOST_TEST.format(role=role, claim=claim, stamps=tiny_tree.STAMPS)
+            )
 
     def build(self, *options: str) -> tuple[int, str]:
         """Status and output of a `packer build`."""
@@ -102,6 +137,25 @@ class Rehearsal:
         """Roles that have run on the machine since the last time."""
         _, output = self.machine.exec_run(["sh", "-c", "ls /opt/stamps; rm -rf /opt/stamps"])
         return sorted(output.decode().split())
+
+    def bakehouse(self, *options: str) -> Finished:
+        """`bakehouse ami build` to its end."""
+        self._adapt(self.tree.root / "packer" / "amazon.pkr.hcl")
+        done = subprocess.run(
+            self.tree.command("ami", "build", self.tree.image, "--region", REGION, *options),
+            env={
+                **os.environ,
+                **CREDENTIALS,
+                **self.tree.places(),
+                "AWS_ENDPOINT_URL": self.amazon.url,
+                "TMPDIR": str(self.temporary),
+            },
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return Finished(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     def left(self) -> list[str]:
         """What is still there that costs something or lets somebody in."""
@@ -186,7 +240,7 @@ def _lets_in(amazon: Amazon, machine: StartedContainer, ended: threading.Event) 
 
 
 @pytest.fixture
-def rehearsal(amazon: Amazon, machine: StartedContainer, tmp_path: Path) -> Rehearsal:
+def rehearsal(amazon: Amazon, machine: StartedContainer, tmp_path: Path) -> Iterator[Rehearsal]:
     amazon.reset()
     machine.exec_run(["rm", "-rf", tiny_tree.STAMPS])
     tree = tiny_tree.make(tmp_path / "tree", "rehearsal", MACHINE_BASE)
@@ -199,7 +253,8 @@ def rehearsal(amazon: Amazon, machine: StartedContainer, tmp_path: Path) -> Rehe
         }
     }
     tree.write()
-    return Rehearsal(amazon=amazon, machine=machine, tree=tree)
+    with scratch.folder("rehearsal") as temporary:  # short enough for ssh's sockets
+        yield Rehearsal(amazon=amazon, machine=machine, tree=tree, temporary=temporary)
 
 
 def test_an_ami_is_baked_tagged_and_copied(rehearsal: Rehearsal) -> None:
@@ -211,6 +266,7 @@ def test_an_ami_is_baked_tagged_and_copied(rehearsal: Rehearsal) -> None:
     assert re.fullmatch(r"bakehouse-rehearsal-amazon-2023-x86_64-\d{14}", str(image["Name"]))
     tags = tags_of(image)
     assert tags == tags_of(copy)
+    assert tags["bakehouse:checks"] == "not run"
     assert (
         tags.items()
         >= {
@@ -229,6 +285,34 @@ def test_an_ami_is_baked_tagged_and_copied(rehearsal: Rehearsal) -> None:
     assert rehearsal.left() == []
     manifest = json.loads((rehearsal.tree.root / "out/rehearsal/packer-manifest.json").read_text())
     assert f"{REGION}:{image['ImageId']}" in manifest["builds"][-1]["artifact_id"]
+
+
+def test_an_ami_whose_machine_was_judged_says_so(rehearsal: Rehearsal) -> None:
+    rehearsal.host_tests("True")
+    status, output = rehearsal.build(*JUDGE)
+    assert status == 0, output
+    assert "judged: 4 passed, 0 failed" in output
+    (image,) = rehearsal.images()
+    assert tags_of(image)["bakehouse:checks"] == "passed"
+    found = json.loads(rehearsal.judged.read_text())
+    assert {r["id"]: r["status"] for r in found["results"]} == {
+        "one-test_stamp": "pass",
+        "two-test_stamp": "pass",
+        "last-test_stamp": "pass",
+        "root-device-room": "pass",
+    }
+    assert set(found["facts"]) == {"stamp of one", "stamp of two", "stamp of last"}
+    assert "sudo" in {package["name"] for package in found["inventory"]["packages"]}
+    assert found["used_bytes"] > 0
+
+
+def test_a_machine_that_fails_its_tests_makes_no_ami(rehearsal: Rehearsal) -> None:
+    rehearsal.host_tests("host.file('/opt/never').exists")
+    status, output = rehearsal.build(*JUDGE)
+    assert status == 1
+    assert "fatal: one-test_stamp: AssertionError" in output
+    assert "judged: 1 passed, 3 failed" in output
+    assert (rehearsal.left(), rehearsal.images()) == ([], [])
 
 
 def test_what_ec2_is_asked_for_by_default(rehearsal: Rehearsal) -> None:
@@ -356,3 +440,52 @@ def test_without_a_region_nothing_starts(rehearsal: Rehearsal) -> None:
     assert status == 1
     assert "could not find region configuration" in output
     assert rehearsal.amazon.asked("DescribeImages") == []
+
+
+def test_the_command_line_bakes_judges_and_reports(rehearsal: Rehearsal) -> None:
+    rehearsal.host_tests("True")
+    finished = rehearsal.bakehouse("--json", "--var", 'tags={team="training"}')
+    assert finished.status == 0, finished.stderr
+    (baked,) = finished.results
+    (image,) = rehearsal.images()
+    assert baked["amis"] == {REGION: image["ImageId"]}
+    tags = tags_of(image)
+    assert (tags["bakehouse:checks"], tags["team"]) == ("passed", "training")
+    assert tags["bakehouse:build"] == baked["build"]
+    folder = Path(baked["folder"])
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["verdict"], report["image_id"]) == ("pass", image["ImageId"])
+    assert report["build"]["source_ami"]["id"] == tags["bakehouse:source-ami"]
+    assert "sudo" in report["packages"]["deb"]
+    layers = {
+        layer["name"]: layer for layer in json.loads((folder / "layers.json").read_text())["layers"]
+    }
+    assert layers["one"]["seconds"] > 0
+    assert [task["name"] for task in layers["one"]["tasks"]][-1] == "Leave a stamp"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {
+        "sbom.cdx.json",
+        "sbom.spdx.json",
+        "provenance.json",
+        "stack.yml",
+        "packer.log",
+    }
+    assert list(rehearsal.temporary.glob("bakehouse-*")) == []
+    assert list(rehearsal.temporary.glob("ansible-key*")) == []
+
+
+def test_the_command_line_names_the_role_that_failed(rehearsal: Rehearsal) -> None:
+    rehearsal.tree.role("two", FAILING)
+    finished = rehearsal.bakehouse()
+    assert finished.status == 5
+    assert "error: rehearsal, role two: the bake failed" in finished.stderr
+    assert "/opt/other-half: No such file or directory" in finished.stderr
+    assert (rehearsal.left(), rehearsal.images()) == ([], [])
+
+
+def test_the_command_line_says_which_host_test_failed(rehearsal: Rehearsal) -> None:
+    rehearsal.host_tests("host.file('/opt/never').exists")
+    finished = rehearsal.bakehouse()
+    assert finished.status == 5
+    assert "two-test_stamp: AssertionError" in finished.stderr
+    assert (rehearsal.left(), rehearsal.images()) == ([], [])

@@ -128,8 +128,8 @@ class StandIn:
     ) -> host_tests.Verdict:
         """What the host tests of roles find where these variables are the stack."""
         stack: Any = SimpleNamespace(variables=variables, records={})
-        name = str(self.container.name)
-        return host_tests.run(name, roles, stack, target=target, booted=booted)
+        host = host_tests.container(str(self.container.name))
+        return host_tests.run(host, roles, stack, target=target, booted=booted)
 
     def broken_promises(
         self, roles: list[str], variables: dict[str, Any], *, target: str = "machine"

@@ -1,5 +1,6 @@
 """packer/source_amis.yml: what is looked up by a name is looked up by one entry."""
 
+import re
 from functools import cache
 from itertools import combinations
 from string import Template
@@ -106,3 +107,11 @@ def test_no_two_amis_of_ours_share_a_pattern_of_names() -> None:
     }
     pairs = combinations(filters.items(), 2)
     assert [(a, b) for (a, one), (b, other) in pairs if meet(one, other)] == []
+
+
+def test_the_documentation_names_every_ami_with_its_distributions() -> None:
+    lines = (layout.ROOT / "docs" / "amis.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    told = {name: row[-1].rstrip(" |") for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    for name, ami in AMIS.items():
+        assert told.get(name) == ", ".join(ami.distributions)

@@ -129,7 +129,7 @@ HOST_TESTS = """<testsuites><testsuite>
 def test_host_tests_become_results_with_names_that_stay(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
     path.write_text(HOST_TESTS)
-    verdict = host_tests._read(path, "bakehouse-0a1b")
+    verdict = host_tests._read(path, host_tests.container("bakehouse-0a1b"))
     assert {r.id: (r.status, r.reason) for r in verdict.results} == {
         "base-test_limit[soft]": ("pass", ""),
         "base-test_time": ("fail", "AssertionError: no"),
@@ -143,4 +143,4 @@ def test_facts_of_a_failed_test_are_not_reported(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
     path.write_text(failing)
     assert ET.parse(path) is not None
-    assert host_tests._read(path, "bakehouse-0a1b").facts == {}
+    assert host_tests._read(path, host_tests.container("bakehouse-0a1b")).facts == {}

@@ -18,7 +18,8 @@ def host_test_run(
 ) -> list[Result]:
     monkeypatch.setattr(subprocess, "run", pytest_does)
     stack = load_stack("cpu")
-    return host_tests.run("made", roles, stack, target="container", booted=False).results
+    made = host_tests.container("made")
+    return host_tests.run(made, roles, stack, target="container", booted=False).results
 
 
 def xml_of(*cases: str) -> Callable[..., Any]:
@@ -112,7 +113,8 @@ def test_what_a_case_adds_is_compared_where_the_stack_has_a_record(
         return xml_of(CASE.format("test_x", ""))(command)
 
     monkeypatch.setattr(subprocess, "run", pytest_does)
-    host_tests.run("made", ["base"], load_stack("cpu"), target="container", booted=False, case=case)
+    made, stack = host_tests.container("made"), load_stack("cpu")
+    host_tests.run(made, ["base"], stack, target="container", booted=False, case=case)
     ((files, record),) = started
     assert files == ["test_base.py", *(["test_case_packages.py"] if compared else [])]
     assert record == f"{case.replace('-', '_')}_release"

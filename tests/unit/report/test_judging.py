@@ -208,7 +208,7 @@ def asked(
         yield Container(**{"dpkg-query": (0, LISTING), "systemctl": (0, "")})
 
     def tests(
-        _container: str,
+        _host: host_tests.Host,
         roles: list[str],
         _stack: Any,
         *,
