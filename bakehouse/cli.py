@@ -24,7 +24,7 @@ application = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for _command in ("stack", "build", "run", "check", "diff", "versions", "mirror", "ami"):
+for _command in ("stack", "plan", "build", "run", "check", "diff", "versions", "mirror", "ami"):
     import_module(f"bakehouse.commands.{_command}").register(application)
 
 

@@ -64,7 +64,7 @@ variable "subnet_id" {
 
 variable "public_address" {
   type        = bool
-  description = "Give the instance a public address. If not, the subnet decides (Packer 1.6) or it gets none: Packer must then run where it reaches private ones, or go through the session manager."
+  description = "Give the instance a public address, where var.subnet_id is given; else the default VPC decides. If not, the subnet decides (Packer 1.6) or it gets none: Packer must then run where it reaches private ones, or go through the session manager."
   default     = true
 }
 

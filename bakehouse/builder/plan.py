@@ -96,6 +96,24 @@ def role_layers(image: Image, stack: Stack, identity: Mapping[str, Any], base: s
     return keyed([_role_layer(role, values, stack) for role in roles], base)
 
 
+def unbuilt_layers(image: Image, stack: Stack, base: str) -> list[Layer]:
+    """Layers of a container or machine, keyed without looking at commits or at what is built.
+
+    Args:
+        image: Of kind container or machine.
+        stack: Gives the records.
+        base: Key of what it starts from.
+
+    Raises:
+        InputError: The playbook names a role that does not exist.
+    """
+    target = "machine" if image.kind == "machine" else "container"
+    playbook = load_playbook(str(image.playbook))
+    values = {**stack.variables, **playbook.variables}
+    roles = [role for role in playbook.roles if target in targets(role)]
+    return keyed([_role_layer(role, values, stack) for role in roles], base)
+
+
 def keyed(layers: list[Layer], base: str) -> list[Layer]:
     """Chain the keys of layers, the lowest first."""
     result: list[Layer] = []

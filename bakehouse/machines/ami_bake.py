@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bakehouse import judge, layout, scratch
-from bakehouse.builder import host_configuration, identity, plan
+from bakehouse.builder import host_configuration, identity, ledger, plan
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.inputs import stack_of
 from bakehouse.builder.result import Layer
@@ -145,11 +145,21 @@ def bake(order: Order) -> Baked:
         folder=folder,
         layers=_layers(order.image, whole, steps),
     )
+    _remember(order, steps)
     report = _report(order, stack, baked, judged)
     judge.write(report, stack, folder)
     (folder / "layers.json").write_text(json.dumps(report.build, indent=1) + "\n", encoding="utf-8")
     (folder / "stack.yml").write_bytes(stack.path.read_bytes())
     return baked
+
+
+def _remember(order: Order, steps: Mapping[str, Step]) -> None:
+    """Times of the roles, for `bakehouse plan`."""
+    for name, step in steps.items():
+        layer = plan.Layer(
+            name=name, kind="role", files={}, digests={}, variables={}, key=order.source.id
+        )
+        ledger.record(f"{order.image.name}-ami", layer, order.source.id, round(step.seconds, 2))
 
 
 def _given(order: Order, stack: Stack, build: str) -> dict[str, object]:

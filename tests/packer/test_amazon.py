@@ -327,7 +327,6 @@ def test_what_ec2_is_asked_for_by_default(rehearsal: Rehearsal) -> None:
         "BlockDeviceMapping.1.Ebs.Iops": "10000",
         "BlockDeviceMapping.1.Ebs.Throughput": "1000",
         "BlockDeviceMapping.1.Ebs.DeleteOnTermination": "true",
-        "NetworkInterface.1.AssociatePublicIpAddress": "true",
     }
     assert run.items() >= expected.items()
     assert any(r.get("EnaSupport.Value") == "true" for r in rehearsal.amazon.requests)

@@ -9,7 +9,7 @@ import pytest
 
 from bakehouse import cli, errors
 
-COMMANDS = ("stack", "build", "run", "check", "diff", "versions", "mirror", "ami")
+COMMANDS = ("stack", "plan", "build", "run", "check", "diff", "versions", "mirror", "ami")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
