@@ -9,6 +9,8 @@ from aws_account import HERE, THERE, Account, refuse
 
 from bakehouse.machines import aws
 
+pytestmark = pytest.mark.lengthy
+
 Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 FRIEND, OTHER = "123456789012", "210987654321"

@@ -8,6 +8,8 @@ import boto3
 import pytest
 from aws_account import HERE, THERE, Account, refuse
 
+pytestmark = pytest.mark.lengthy
+
 Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 KEEP_1 = ("prune", "--keep", "1")
