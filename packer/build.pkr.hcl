@@ -25,17 +25,10 @@ build {
   }
 
   provisioner "ansible" {
-    playbook_file = "${local.root}/playbooks/${local.playbook}.yml"
-    user          = local.reached[source.type].user
-    use_proxy     = local.reached[source.type].use_proxy
-    extra_arguments = concat(
-      [
-        "--extra-vars", "@${local.stack_file}",
-        "--extra-vars", jsonencode(merge(local.variables, local.reached[source.type].variables)),
-      ],
-      local.more_variables,
-      local.reached[source.type].first,
-    )
+    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    user             = local.reached[source.type].user
+    use_proxy        = local.reached[source.type].use_proxy
+    extra_arguments  = concat(local.arguments[source.type], local.reached[source.type].first)
     ansible_env_vars = local.ansible_environment
   }
 
@@ -51,18 +44,11 @@ build {
   }
 
   provisioner "ansible" {
-    only          = ["amazon-ebs.machine"]
-    playbook_file = "${local.root}/playbooks/${local.playbook}.yml"
-    user          = local.reached[source.type].user
-    use_proxy     = local.reached[source.type].use_proxy
-    extra_arguments = concat(
-      [
-        "--extra-vars", "@${local.stack_file}",
-        "--extra-vars", jsonencode(merge(local.variables, local.reached[source.type].variables)),
-      ],
-      local.more_variables,
-      ["--tags", "image_cleanup"],
-    )
+    only             = ["amazon-ebs.machine"]
+    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    user             = local.reached[source.type].user
+    use_proxy        = local.reached[source.type].use_proxy
+    extra_arguments  = concat(local.arguments[source.type], ["--tags", "image_cleanup"])
     ansible_env_vars = local.ansible_environment
   }
 

@@ -76,4 +76,13 @@ locals {
   ]
 
   more_variables = var.variables_file != "" ? ["--extra-vars", "@${var.variables_file}"] : []
+
+  # Arguments of ansible-playbook, by type of source.
+  arguments = { for type, how in local.reached : type => concat(
+    [
+      "--extra-vars", "@${local.stack_file}",
+      "--extra-vars", jsonencode(merge(local.variables, how.variables)),
+    ],
+    local.more_variables,
+  ) }
 }
