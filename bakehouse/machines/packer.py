@@ -84,7 +84,7 @@ def run(call: Call) -> dict[str, Step]:
     )
 
 
-def _environment(temporary: Path) -> dict[str, str]:
+def environment(temporary: Path) -> dict[str, str]:
     """Environment of Packer, and so of the Ansible that it starts."""
     mitogen = find_spec("ansible_mitogen")
     assert mitogen is not None, "requirements/runtime.txt has it"
@@ -130,7 +130,7 @@ def _started(call: Call) -> Iterator[subprocess.Popen[bytes]]:
     with call.log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **_environment(call.temporary), **call.environment},
+            env={**os.environ, **environment(call.temporary), **call.environment},
             cwd=layout.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -67,8 +67,8 @@ def test_wheels_are_installed_once(machine: Container, tmp_path: Path, stack: St
 
 def test_wheels_keep_what_the_roles_promise(machine: Container, stack: Stack) -> None:
     roles = ["nvidia_cuda", "nvidia_nccl"]
-    name = str(machine.name)
-    verdict = host_tests.run(name, roles, stack, target="machine", booted=False)
+    host = host_tests.container(str(machine.name))
+    verdict = host_tests.run(host, roles, stack, target="machine", booted=False)
     assert failed(verdict) == ""
     assert any("compiles" in r.id and r.status == "pass" for r in verdict.results)
 
