@@ -45,8 +45,7 @@ lint: setup-test ## all linters, and that generated files are current
 	yamllint --strict .
 	ansible-lint --offline -q
 	packer fmt -check packer/
-	$(VENV)/python -m bakehouse.machines .bakehouse/packer >/dev/null
-	packer validate -var root=$(CURDIR) .bakehouse/packer >/dev/null
+	packer validate -var root=$(CURDIR) "$$($(VENV)/python -m bakehouse.machines .bakehouse/packer)" >/dev/null
 	shellcheck bootstrap/*.sh bakehouse/builder/*.sh .ci/run
 	hadolint containers/*/Dockerfile
 	$(BAKEHOUSE) stack schema --check
