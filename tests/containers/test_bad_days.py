@@ -8,28 +8,20 @@ from pathlib import Path
 
 import pytest
 from left_behind import containers
-from tiny_tree import Tree, interrupt, leftovers, processes, wait_for
+from tiny_tree import FAILING, SLEEPING, Tree, interrupt, leftovers, processes, wait_for
 
 from bakehouse import engine
 
 pytestmark = pytest.mark.docker
 
-FAILING = """\
+FAILING_HALF_WAY = f"""\
 - name: Write half of something
   ansible.builtin.copy:
     content: half
     dest: /opt/half
     mode: "0644"
 
-- name: Fetch what is not there
-  ansible.builtin.command: cat /opt/other-half
-  changed_when: false
-"""
-SLEEPING = """\
-- name: Take a long time
-  ansible.builtin.command: sleep {seconds}
-  changed_when: true
-"""
+{FAILING}"""
 FILLING = """\
 - name: Write more than there is room for
   ansible.builtin.command: dd if=/dev/zero of=/dev/shm/large bs=1M count=2000
@@ -42,7 +34,7 @@ def images(tree: Tree) -> list[str]:
 
 
 def test_a_role_that_fails_half_way_is_told_briefly_and_leaves_nothing(tree: Tree) -> None:
-    tree.role("two", FAILING)
+    tree.role("two", FAILING_HALF_WAY)
     before = containers()
     finished = tree.build()
     assert finished.status == 5
@@ -59,7 +51,7 @@ def test_a_role_that_fails_half_way_is_told_briefly_and_leaves_nothing(tree: Tre
 
 
 def test_the_next_build_resumes_from_the_last_good_layer(tree: Tree) -> None:
-    tree.role("two", FAILING)
+    tree.role("two", FAILING_HALF_WAY)
     assert tree.build().status == 5
     assert tree.plan()["one"]["cached"]
     tree.role("two")
@@ -71,7 +63,7 @@ def test_the_next_build_resumes_from_the_last_good_layer(tree: Tree) -> None:
 def test_a_failed_build_leaves_the_earlier_image_its_name(tree: Tree) -> None:
     assert tree.build().status == 0
     before = images(tree)
-    tree.role("last", FAILING)
+    tree.role("last", FAILING_HALF_WAY)
     assert tree.build().status == 5
     assert images(tree) == before
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import tiny_tree
 from amazon import COPY_REGION, CREDENTIALS, REGION, Amazon, serving
-from tiny_tree import MACHINE_BASE, Finished, Tree, processes, wait_for
+from tiny_tree import FAILING, MACHINE_BASE, SLEEPING, Finished, Tree, processes, wait_for
 
 from bakehouse import engine, scratch
 from bakehouse.engine import StartedContainer
@@ -49,18 +49,6 @@ REHEARSAL = """
   ssh_handshake_attempts      = 2
 """
 """What makes Packer ask moto and reach a container; nothing else of the template is another."""
-
-FAILING = """\
-- name: Fetch what is not there
-  ansible.builtin.command: cat /opt/other-half
-  changed_when: false
-"""
-SLEEPING = """\
-- name: Take a long time
-  ansible.builtin.command: sleep {seconds}
-  changed_when: true
-"""
-
 
 HOST_TEST = """\
 def test_stamp(host, record_property):

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import layer_scan
 import pytest
-from tiny_tree import MACHINE_BASE, TAKING_TWO_SECONDS, Tree, interrupt, processes, wait_for
+from tiny_tree import (
+    FAILING,
+    MACHINE_BASE,
+    SLEEPING,
+    TAKING_TWO_SECONDS,
+    Tree,
+    interrupt,
+    processes,
+    wait_for,
+)
 
 from bakehouse import engine, scratch
 from bakehouse.builder import build_image
@@ -15,16 +24,6 @@ from bakehouse.builder import build_image
 pytestmark = pytest.mark.docker
 
 BASE = f"bakehouse/{MACHINE_BASE}:latest"
-FAILING = """\
-- name: Fetch what is not there
-  ansible.builtin.command: cat /opt/other-half
-  changed_when: false
-"""
-SLEEPING = """\
-- name: Take a long time
-  ansible.builtin.command: sleep {seconds}
-  changed_when: true
-"""
 NOTIFYING = """\
 - name: Have something done at the end
   ansible.builtin.command: "true"

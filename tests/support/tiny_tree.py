@@ -51,6 +51,16 @@ TAKING_TWO_SECONDS = """\
   ansible.builtin.command: "true"
   changed_when: true
 """
+FAILING = """\
+- name: Fetch what is not there
+  ansible.builtin.command: cat /opt/other-half
+  changed_when: false
+"""
+SLEEPING = """\
+- name: Take a long time
+  ansible.builtin.command: sleep {seconds}
+  changed_when: true
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
