@@ -3,7 +3,6 @@
 import ipaddress
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -256,27 +255,6 @@ def _cannot_start(name: str, error: APIError) -> HostError:
     return HostError(
         f"the container {name} cannot start: {error.explanation}",
         remedy="see what the engine says there",
-    )
-
-
-def wait_for_systemd(container: Container) -> str:
-    """Wait until a container's systemd has booted; returns its state.
-
-    Raises:
-        HostError: It has not within half a minute.
-    """
-    state = ""
-    for _ in range(60):
-        # Before systemd listens, there is nobody who could wait.
-        shown: Any = container.exec_run(["systemctl", "is-system-running", "--wait"]).output
-        state = str(shown.decode(errors="replace")).strip()
-        if state in {"running", "degraded"}:
-            return state
-        time.sleep(0.5)
-    raise HostError(
-        f"systemd does not boot: {state}",
-        where=str(container.name),
-        remedy="look at the container: docker exec NAME journalctl",
     )
 
 

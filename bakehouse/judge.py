@@ -7,8 +7,6 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from bakehouse.report import inventory, page, provenance, sbom
 from bakehouse.report.content import Report
 from bakehouse.stacks.stack import Stack
 from bakehouse.stacks.validation import suggestion
+from bakehouse.systemd import booted_container
 
 CLEANUP = "image_cleanup"
 """Its tests look at an image that has never booted; all others at one that runs."""
@@ -141,7 +140,7 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         groups = ["hygiene"] if image.kind == "machine" else list(image.checks)
         results = _inside(container, [g for g in groups if g in image.checks])
     if image.kind == "machine":
-        with _booted(str(found.id), keep=keep) as container:
+        with booted_container(str(found.id), keep=keep) as container:
             others = [role for role in roles if role != CLEANUP]
             verdicts.append(_host_tests(container, others, stack, target, booted=True))
             results += _inside(container, [g for g in image.checks if g != "hygiene"])
@@ -175,22 +174,6 @@ def _host_tests(
 ) -> host_tests.Verdict:
     host = host_tests.container(str(container.name))
     return host_tests.run(host, roles, stack, target=target, booted=booted, case=case)
-
-
-@contextmanager
-def _booted(image_id: str, *, keep: bool) -> Iterator[Container]:
-    """A container that boots systemd, as a machine would; never privileged."""
-    mount = engine.cgroup_mount().split(":")
-    with engine.running_container(
-        image_id,
-        ["/lib/systemd/systemd"],
-        keep=keep,
-        cap_add=["SYS_ADMIN"],
-        volumes={mount[0]: {"bind": mount[1], "mode": mount[2]}},
-        tmpfs={"/run": "", "/run/lock": ""},
-    ) as container:
-        engine.wait_for_systemd(container)
-        yield container
 
 
 def _inside(container: Container, groups: list[str]) -> list[Result]:

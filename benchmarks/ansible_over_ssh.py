@@ -21,9 +21,10 @@ from typing import Any
 
 import benchmarks_page
 
-from bakehouse import engine, layout, scratch
+from bakehouse import layout, scratch
 from bakehouse.builder import build_image
 from bakehouse.machines import packer
+from bakehouse.systemd import booted_container
 
 BASE = "debian-12-machine"
 TASKS = 60
@@ -52,15 +53,7 @@ def machine(folder: Path) -> Iterator[str]:
     """Address of a container that root reaches by ssh with the key in a folder."""
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    mount = engine.cgroup_mount().split(":")
-    with engine.running_container(
-        f"{layout.NAMESPACE}/{BASE}:latest",
-        ["/lib/systemd/systemd"],
-        cap_add=["SYS_ADMIN"],
-        volumes={mount[0]: {"bind": mount[1], "mode": mount[2]}},
-        tmpfs={"/run": "", "/run/lock": ""},
-    ) as container:
-        engine.wait_for_systemd(container)
+    with booted_container(f"{layout.NAMESPACE}/{BASE}:latest") as container:
         public = key.with_suffix(".pub").read_text(encoding="utf-8").strip()
         script = (
             "install -d -m 0700 /root/.ssh && ssh-keygen -A >/dev/null && systemctl restart ssh"

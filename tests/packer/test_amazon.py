@@ -22,9 +22,10 @@ import tiny_tree
 from amazon import COPY_REGION, CREDENTIALS, REGION, Amazon, serving
 from tiny_tree import FAILING, MACHINE_BASE, SLEEPING, Finished, Tree, processes, wait_for
 
-from bakehouse import engine, scratch
+from bakehouse import scratch
 from bakehouse.engine import StartedContainer
 from bakehouse.machines import template
+from bakehouse.systemd import booted_container
 
 pytestmark = pytest.mark.docker
 
@@ -196,15 +197,7 @@ def amazon() -> Iterator[Amazon]:
 @pytest.fixture(scope="module")
 def machine(machine_base: str, amazon: Amazon) -> Iterator[StartedContainer]:
     """A machine that lets in whoever has a key pair of EC2's."""
-    mount = engine.cgroup_mount().split(":")
-    with engine.running_container(
-        machine_base,
-        ["/lib/systemd/systemd"],
-        cap_add=["SYS_ADMIN"],
-        volumes={mount[0]: {"bind": mount[1], "mode": mount[2]}},
-        tmpfs={"/run": "", "/run/lock": ""},
-    ) as machine:
-        engine.wait_for_systemd(machine)
+    with booted_container(machine_base) as machine:
         status, output = machine.exec_run(["sh", "-c", MACHINE])
         assert status == 0, output.decode()
         ended = threading.Event()

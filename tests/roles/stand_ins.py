@@ -14,12 +14,13 @@ from vendor_mirror import platforms
 from vendor_mirror.mirror import Edition
 from vendor_mirror.prepared import AVAILABLE, prepared, volumes
 
-from bakehouse import engine, host_tests
+from bakehouse import host_tests
 from bakehouse.builder import wheelhouse
 from bakehouse.images import load_images
 from bakehouse.layout import ROLES, ROOT
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import load_stack
+from bakehouse.systemd import booted_container
 
 SYSTEMS = ("ubuntu24.04", "amazon2023", "ubuntu22.04", "debian12")
 STACK = "gpu-cuda13"
@@ -167,16 +168,8 @@ def booted(stack: str, system: str, editions: tuple[Edition, ...] = ({},)) -> It
     """A machine that runs systemd, with the mirror mounted."""
     folder = prepared(stack, system, editions)
     wheels = f"{wheelhouse.prepare(load_stack(AVAILABLE))}:{WHEELS}:ro"
-    given = [engine.cgroup_mount(), wheels, *volumes(folder, system)]
-    mounts = [part.split(":") for part in given]
-    with engine.running_container(
-        platforms.image(system),
-        ["/lib/systemd/systemd"],
-        cap_add=["SYS_ADMIN"],
-        volumes={source: {"bind": target, "mode": mode} for source, target, mode in mounts},
-        tmpfs={"/run": "", "/run/lock": ""},
-    ) as container:
-        engine.wait_for_systemd(container)
+    mounts = (wheels, *volumes(folder, system))
+    with booted_container(platforms.image(system), mounts=mounts) as container:
         if not system.startswith("amazon"):
             status, output = container.exec_run(["apt-get", "--quiet=2", "update"])
             assert status == 0, output.decode()

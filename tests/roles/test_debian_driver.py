@@ -10,8 +10,8 @@ import pytest
 from role_runs import changed, failure
 from stand_ins import StandIn
 
-from bakehouse import engine
 from bakehouse.stacks.stack import load_stack
+from bakehouse.systemd import booted_container
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -39,16 +39,7 @@ def machine(
     machine_image: str, keep_artifacts: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StandIn]:
     """Made as molecule makes its machines, but Debian's own DKMS and kernel come from Debian."""
-    source, target, mode = engine.cgroup_mount().split(":")
-    with engine.running_container(
-        machine_image,
-        ["/lib/systemd/systemd"],
-        keep=keep_artifacts,
-        cap_add=["SYS_ADMIN"],
-        volumes={source: {"bind": target, "mode": mode}},
-        tmpfs={"/run": "", "/run/lock": ""},
-    ) as container:
-        engine.wait_for_systemd(container)
+    with booted_container(machine_image, keep=keep_artifacts) as container:
         made = StandIn(container=container, folder=tmp_path_factory.mktemp("debian-driver"))
         made.said("sh", "-c", PREPARED)
         yield made

@@ -13,7 +13,7 @@ import pytest
 from docker.errors import NotFound
 from made_results import IMAGE_ID, result
 
-from bakehouse import engine, host_tests, judge, layout
+from bakehouse import engine, host_tests, judge, layout, systemd
 from bakehouse.checks.result import Result
 from bakehouse.errors import HostError, InputError
 from bakehouse.images import get_image
@@ -228,7 +228,7 @@ def asked(
     monkeypatch.setattr(engine, "image", lambda _name: found)
     monkeypatch.setattr(engine, "sweep", lambda: None)
     monkeypatch.setattr(engine, "running_container", running)
-    monkeypatch.setattr(engine, "wait_for_systemd", lambda _container: "running")
+    monkeypatch.setattr(systemd, "wait_for_systemd", lambda _container: "running")
     monkeypatch.setattr(engine, "cgroup_mount", lambda: "/sys/fs/cgroup:/sys/fs/cgroup:ro")
     monkeypatch.setattr(host_tests, "run", tests)
     monkeypatch.setattr(judge, "_inside", inside)
