@@ -1,19 +1,15 @@
 """`bakehouse ami` on an account that is moto's."""
 
-import io
 import json
-import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import aws_account
 import pytest
-from rich.console import Console
+from command_line import Run, command_line
 
-from bakehouse import cli, console
 from bakehouse.commands import ami, diff
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -27,22 +23,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[aws_account.Account]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `bakehouse ami` in this process: exit status, results, errors."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        streams = {"results": io.StringIO(), "progress": io.StringIO()}
-        for name, stream in streams.items():
-            made = Console(file=stream, width=300, soft_wrap=True)
-            for module in (console, ami, diff, cli):
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, made)
-        monkeypatch.setattr(sys, "argv", ["bakehouse", "ami", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        status = ended.value.code
-        assert isinstance(status, int)
-        return status, streams["results"].getvalue(), streams["progress"].getvalue()
-
-    return command
+    return partial(command_line(monkeypatch, ami, diff, width=300), "ami")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What goes wrong with AWS: each one clear error, and none before it is needed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,8 +7,7 @@ import botocore.client
 import pytest
 from aws_account import HERE, Account, refuse
 from botocore import exceptions
-
-Run = Callable[..., tuple[int, str, str]]
+from command_line import Run
 
 
 def never(*_arguments: Any) -> NoReturn:

@@ -1,18 +1,16 @@
 """`bakehouse ami build` before Packer starts: what is baked from what, and what is refused."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aws_account import HERE, Account, refuse
+from command_line import Run
 
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.images import get_image
 from bakehouse.machines import ami_bake, ami_source, aws
-
-Run = Callable[..., tuple[int, str, str]]
 
 AMAZON = ("base-gpu", "--distribution", "amazon-2023")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from aws_account import HERE, THERE, Account, refuse
+from command_line import Run
 
 from bakehouse.errors import InputError
 from bakehouse.machines import ami_deprecation
 
-Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 NOW = datetime(2026, 10, 5, 12, 34, 56, tzinfo=UTC)
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from aws_account import HERE, THERE, Account
+from command_line import Run
 
 from bakehouse.machines import ami_tags
 
-Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 
 

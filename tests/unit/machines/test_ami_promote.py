@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 import pytest
 from aws_account import HERE, THERE, Account, refuse
+from command_line import Run
 
 from bakehouse.machines import aws
 
 pytestmark = pytest.mark.lengthy
 
-Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 FRIEND, OTHER = "123456789012", "210987654321"
 BOTH = ("--region", HERE, "--region", THERE)

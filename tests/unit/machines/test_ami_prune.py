@@ -7,10 +7,10 @@ from typing import Any
 import boto3
 import pytest
 from aws_account import HERE, THERE, Account, refuse
+from command_line import Run
 
 pytestmark = pytest.mark.lengthy
 
-Run = Callable[..., tuple[int, str, str]]
 Told = Callable[..., Any]
 KEEP_1 = ("prune", "--keep", "1")
 

@@ -1,6 +1,5 @@
 """`bakehouse check` and `bakehouse diff` as their users meet them."""
 
-import io
 import json
 import os
 import subprocess
@@ -8,43 +7,24 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from command_line import Run, command_line
 from made_results import IMAGE_ID, result
-from rich.console import Console
 
-from bakehouse import cli, console, judge, layout
+from bakehouse import judge, layout
 from bakehouse.commands import check, diff
 from bakehouse.report import provenance
 from bakehouse.report.content import Report
 from bakehouse.stacks.stack import load_stack
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run a command line in this process: exit status, results, errors."""
     monkeypatch.setattr(layout, "OUT", tmp_path / "out")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        streams = {"results": io.StringIO(), "progress": io.StringIO()}
-        for name, stream in streams.items():
-            made = Console(file=stream, width=120, soft_wrap=True)
-            modules: tuple[ModuleType, ...] = (console, check, diff, cli, judge)
-            for module in modules:
-                if hasattr(module, name):
-                    monkeypatch.setattr(module, name, made)
-        monkeypatch.setattr(sys, "argv", ["bakehouse", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        status = ended.value.code
-        assert isinstance(status, int)
-        return status, streams["results"].getvalue(), streams["progress"].getvalue()
-
-    return command
+    return command_line(monkeypatch, check, diff, judge)
 
 
 @pytest.fixture
