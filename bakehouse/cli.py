@@ -24,7 +24,10 @@ application = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for _command in ("stack", "plan", "build", "run", "check", "diff", "versions", "mirror", "ami"):
+COMMANDS = (
+    "stack", "plan", "build", "run", "check", "diff", "versions", "mirror", "ami", "disk",
+)  # fmt: skip
+for _command in COMMANDS:
     import_module(f"bakehouse.commands.{_command}").register(application)
 
 

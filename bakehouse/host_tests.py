@@ -26,10 +26,12 @@ class Host:
     Attributes:
         name: `docker://<container>` or `ssh://<host>`.
         options: Of testinfra's plugin to pytest, such as `--ssh-config`.
+        limit_s: Seconds that all tests together may take.
     """
 
     name: str
     options: tuple[str, ...] = ()
+    limit_s: float = TIME_LIMIT_S
 
 
 def container(name: str) -> Host:
@@ -100,11 +102,11 @@ def _pytest(host: Host, files: list[str], report: Path, told: dict[str, str]) ->
             env={**os.environ, **told},
             capture_output=True,
             text=True,
-            timeout=TIME_LIMIT_S,
+            timeout=host.limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"the host tests did not end within {TIME_LIMIT_S} s"
+        return f"the host tests did not end within {host.limit_s:g} s"
     return done.stdout + done.stderr
 
 

@@ -27,9 +27,9 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "case": ("parent", "case"),
 }
 _ALLOWED: dict[str, tuple[str, ...]] = {
-    "rootfs": ("parent", "distribution", "suite", "reference", "packages"),
+    "rootfs": ("parent", "distribution", "suite", "reference", "packages", "disk"),
     "container": ("parent", "playbook", "stack"),
-    "machine": ("parent", "playbook", "stack", "ami"),
+    "machine": ("parent", "playbook", "stack", "ami", "disk"),
     "case": ("parent", "case"),
 }
 _PARENTS: dict[str, tuple[str, ...]] = {
@@ -56,6 +56,16 @@ class Ami(Model):
     root_gb: Annotated[int, Field(ge=8)]
 
 
+class Disk(Model):
+    """How an image becomes a disk. Its lineage must bring a kernel and a boot loader.
+
+    Attributes:
+        gb: Size of the disk in GiB; its file system grows with it.
+    """
+
+    gb: Annotated[int, Field(ge=2)]
+
+
 class Entry(Model):
     """One image in the file.
 
@@ -66,6 +76,7 @@ class Entry(Model):
         reference: rootfs only: the registry's image by digest.
         packages: rootfs only: packages beyond the distribution's minimum.
         ami: machine only: how it becomes an AMI.
+        disk: rootfs and machine only: how it becomes a disk.
         environment: Variables set in the container.
         checks: Groups of checks that apply.
     """
@@ -80,6 +91,7 @@ class Entry(Model):
     stack: str | None = None
     case: str | None = None
     ami: Ami | None = None
+    disk: Disk | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     checks: list[Group] = Field(default_factory=list)
 

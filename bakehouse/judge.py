@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,20 @@ def judge_digest() -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def write(report: Report, stack: Stack, folder: Path | None = None) -> Path:
-    """Write report, SBOMs and signed provenance; returns the folder, `out/<image>/` by default."""
+def write(
+    report: Report, stack: Stack, folder: Path | None = None, *, beside: Sequence[Path] = ()
+) -> Path:
+    """Write report, SBOMs and signed provenance.
+
+    Args:
+        report: What is known of the image.
+        stack: What it was built from.
+        folder: Where to; `out/<image>/` by default.
+        beside: More files of that folder that the provenance speaks of.
+
+    Returns:
+        The folder.
+    """
     folder = folder or layout.OUT / report.image
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
@@ -103,7 +116,8 @@ def write(report: Report, stack: Stack, folder: Path | None = None) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    files = {name: provenance.digest(folder / name) for name in texts}
+    files = {path.name: provenance.digest(path) for path in beside}
+    files |= {name: provenance.digest(folder / name) for name in texts}
     statement = provenance.statement(
         report.image, report.image_id, files, stack, report.build, report.identity
     )

@@ -13,7 +13,7 @@ from bakehouse.builder.children import bound
 from bakehouse.builder.supply import APT_IN_LAYER, Supply
 from bakehouse.console import progress
 from bakehouse.errors import BuildError, HostError
-from bakehouse.images import Image, latest
+from bakehouse.images import Image, latest, lineage
 from bakehouse.mirror.server import IN_LAYER
 from bakehouse.process import run
 
@@ -207,7 +207,8 @@ def _pulled(image: Image, reference: str, wanted: str) -> bool:
 
 def _add_packages(image: Image, base: str, wanted: str, supply: Supply | None = None) -> None:
     packages = " ".join(image.packages)
-    command = "/lib/systemd/systemd" if "systemd" in image.packages else "/bin/bash"
+    boots = any("systemd" in below.packages for below in lineage(image.name))
+    command = "/lib/systemd/systemd" if boots else "/bin/bash"
     apt = context.apt_mounts("/var/lib/apt/lists", supply)
     mounts = "".join(f"--mount={mount} " for mount in [*apt, *context.bundle_mount(supply)])
     folder = context.write_dockerfile(

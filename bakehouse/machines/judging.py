@@ -7,11 +7,10 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bakehouse.checks.result import Result
 from bakehouse.errors import BakehouseError, HostError
 from bakehouse.images import Image, get_image, roles_of
 from bakehouse.judge import CLEANUP, IDENTITY
+from bakehouse.machines.ssh_machine import SshMachine, configured
 from bakehouse.report import inventory
 
 IMAGE, OUT = "BAKEHOUSE_JUDGED_IMAGE", "BAKEHOUSE_JUDGED_OUT"
@@ -31,55 +31,6 @@ PROGRAM = str(Path(sys.executable).with_name("bakehouse-judge"))
 
 FULLEST = 0.9
 """More of the root device than this may not be in use: what runs later needs room as well."""
-
-_ALIAS = "baked"
-_SSH_CONFIGURATION = """\
-Host {alias}
-  HostName {host}
-  Port {port}
-  User {user}
-  IdentityFile {private_key_file}
-  IdentitiesOnly yes
-  BatchMode yes
-  # It was made minutes ago, and is known to nobody.
-  StrictHostKeyChecking no
-  UserKnownHostsFile /dev/null
-  LogLevel ERROR
-  ControlMaster auto
-  ControlPath {folder}/ssh
-  ControlPersist 60
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A machine behind ssh.
-
-    Attributes:
-        configuration: ssh's; names the machine `baked`.
-        root: Whether its user is root, else sudo is needed.
-    """
-
-    configuration: Path
-    root: bool
-
-    def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        """Status and output of a command run as root; its errors where it failed in silence."""
-        # env says with 127 that there is no such program; sudo's own status would be 1.
-        words = [*([] if self.root else ["sudo", "--non-interactive", "env"]), *command]
-        done = subprocess.run(
-            ["ssh", "-F", str(self.configuration), _ALIAS, shlex.join(words)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout or (done.stderr if done.returncode else "")
-
-    def host(self) -> host_tests.Host:
-        """As testinfra reaches it."""
-        sudo = [] if self.root else ["--sudo"]
-        options = ["--ssh-config", str(self.configuration), *sudo]
-        return host_tests.Host(name=f"ssh://{_ALIAS}", options=tuple(options))
 
 
 def main() -> None:
@@ -98,7 +49,7 @@ def main() -> None:
     sys.exit(1 if failed or not passed else 0)
 
 
-def findings(image: Image, machine: Machine) -> dict[str, Any]:
+def findings(image: Image, machine: SshMachine) -> dict[str, Any]:
     """What is found, as plain data: results, facts, identity, inventory, bytes in use.
 
     Raises:
@@ -119,7 +70,7 @@ def findings(image: Image, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _root_device(machine: Machine) -> tuple[int, int]:
+def _root_device(machine: SshMachine) -> tuple[int, int]:
     """Bytes in use, and all."""
     status, text = machine.execute(["df", "--block-size=1", "--output=used,size", "/"])
     if status != 0:
@@ -128,7 +79,7 @@ def _root_device(machine: Machine) -> tuple[int, int]:
     return int(used), int(size)
 
 
-def _checks(image: Image, machine: Machine) -> list[Result]:
+def _checks(image: Image, machine: SshMachine) -> list[Result]:
     """The image's own checks, but for those of an image that has never booted."""
     options = [part for g in image.checks if g != "hygiene" for part in ("--group", g)]
     if not options:  # without a group, all of them would run
@@ -178,19 +129,16 @@ def _result(
 
 
 @contextmanager
-def _reached(arguments: Sequence[str]) -> Iterator[Machine]:
+def _reached(arguments: Sequence[str]) -> Iterator[SshMachine]:
     """The machine that the arguments of ansible-playbook speak of."""
     told = _told(arguments)
     with scratch.folder("judge") as folder:
-        configuration = folder / "configuration"
-        text = _SSH_CONFIGURATION.format(alias=_ALIAS, folder=folder, **told)
-        configuration.write_text(text, encoding="utf-8")
-        machine = Machine(configuration=configuration, root=told["user"] == "root")
+        configuration = configured(folder, **told)
+        machine = SshMachine(configuration=configuration, root=told["user"] == "root")
         try:
             yield machine
         finally:
-            command = ["ssh", "-F", str(machine.configuration), "-O", "exit", _ALIAS]
-            subprocess.run(command, capture_output=True, check=False)
+            machine.leave()
 
 
 def _told(arguments: Sequence[str]) -> dict[str, str]:

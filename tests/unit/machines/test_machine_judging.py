@@ -13,6 +13,7 @@ from bakehouse import host_tests
 from bakehouse.checks.result import Result
 from bakehouse.images import get_image
 from bakehouse.machines import judging
+from bakehouse.machines.ssh_machine import SshMachine
 
 GB = 10**9
 OLD = "default ansible_ssh_host=192.0.2.7 ansible_ssh_user=ubuntu ansible_ssh_port=22\n"
@@ -38,7 +39,7 @@ def test_packers_arguments_say_how_the_machine_is_reached(tmp_path: Path, invent
     assert not machine.configuration.exists()
 
 
-class Answering(judging.Machine):
+class Answering(SshMachine):
     """A machine whose answers are known."""
 
     answers: dict[str, tuple[int, str]]

@@ -1,0 +1,199 @@
+"""Baking a disk: build the image, write its disk, boot it to prove it, keep it with its papers."""
+
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bakehouse import judge, layout, scratch
+from bakehouse.builder.build import build_lineage
+from bakehouse.builder.inputs import stack_of
+from bakehouse.builder.locks import only_one
+from bakehouse.builder.result import BuildResult, Options
+from bakehouse.console import progress
+from bakehouse.errors import BuildError, InputError
+from bakehouse.images import Image, get_image, load_images
+from bakehouse.machines import disk_image, proof, virtual
+from bakehouse.machines.disk_image import Disk
+from bakehouse.machines.proof import Proof
+from bakehouse.report.content import Report
+from bakehouse.report.inventory import Inventory, Package
+from bakehouse.stacks.validation import suggestion
+
+RECORD = "disk.json"
+SUMS = "SHA256SUMS"
+_CODE = ("disk_image.py", "proof.py", "virtual.py", "write_disk.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One disk to be made.
+
+    Attributes:
+        image: As in images.yml; has a disk.
+        accelerator: Of virtual.ACCELERATORS.
+        proven: Boot it; else nothing is known of it but that it was written.
+        again: Even if it is there.
+        options: How the image is built.
+    """
+
+    image: Image
+    accelerator: str = "auto"
+    proven: bool = True
+    again: bool = False
+    options: Options = field(default_factory=Options)
+
+
+def with_disk(name: str) -> Image:
+    """An image that becomes a disk.
+
+    Raises:
+        InputError: There is no such image, or it has no disk.
+    """
+    image = get_image(name)
+    if image.disk is None:
+        names = [other.name for other in load_images().values() if other.disk]
+        raise InputError(
+            "images.yml does not make a disk of this one",
+            where=name,
+            remedy=f"{suggestion(name, names)}; or give it `disk:` and a parent with a kernel",
+        )
+    return image
+
+
+def bake(order: Order) -> Path:
+    """Build the image, write its disk, prove it; returns the folder `out/<image>/disk/`.
+
+    Raises:
+        BuildError: A role failed, the disk does not boot, or something on it does not hold.
+            The disk that was there before stays.
+        HostError: qemu is not installed, or the disk of this machine is full.
+    """
+    hardware = virtual.hardware(order.accelerator) if order.proven else None
+    built = build_lineage(order.image.name, order.options)[-1]
+    folder = layout.OUT / order.image.name / "disk"
+    record = _record(order, built)
+    if not order.again and _recorded(folder) == record:
+        progress.print(f"[bold]{order.image.name}[/bold] its disk is unchanged")
+        return folder
+    with (
+        only_one(f"{order.image.name}-disk", f"a disk of {order.image.name}"),
+        _in_the_making(folder) as made,
+    ):
+        disk = _written(order, built, made)
+        if hardware is not None:
+            _prove(order, built, disk, made, hardware)
+        (made / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def _written(order: Order, built: BuildResult, folder: Path) -> Disk:
+    assert order.image.disk is not None
+    with progress.status(f"{order.image.name}: writing its disk"):
+        disk = disk_image.make(
+            built.image_id,
+            folder,
+            gb=order.image.disk.gb,
+            name=f"{order.image.name}-{built.build[:12]}",
+        )
+    sums = "".join(f"{_digest(path)}  {path.name}\n" for path in (disk.raw, disk.qcow2))
+    (folder / SUMS).write_text(sums, encoding="ascii")
+    return disk
+
+
+def _prove(
+    order: Order, built: BuildResult, disk: Disk, folder: Path, hardware: virtual.Hardware
+) -> None:
+    progress.print(f"[bold]{order.image.name}[/bold] booting its disk, with {hardware.accelerator}")
+    with scratch.folder("proof") as temporary:
+        try:
+            seen = proof.prove(order.image, disk.qcow2, temporary, hardware)
+        finally:
+            _keep_consoles(temporary, folder.parent / "disk-consoles")
+    (folder / "proof.json").write_text(
+        json.dumps({"accelerator": hardware.accelerator, **proof.as_json(seen)}, indent=1) + "\n",
+        encoding="utf-8",
+    )
+    if order.image.playbook:
+        judge.write(_report(order.image, built, seen), stack_of(order.image), folder,
+                    beside=(disk.raw, disk.qcow2, folder / SUMS))  # fmt: skip
+    failed = [result for result in seen.results if result.status == "fail"]
+    if failed:
+        lines = "\n".join(f"  {r.id}: {r.reason}; remedy: {r.remedy}" for r in failed)
+        raise BuildError(
+            f"the disk boots, and this does not hold on it:\n{lines}",
+            where=order.image.name,
+            remedy=f"consoles are in {folder.parent / 'disk-consoles'}",
+        )
+    passed = sum(result.status == "pass" for result in seen.results)
+    progress.print(f"  {passed} results passed, none failed")
+
+
+def _report(image: Image, built: BuildResult, seen: Proof) -> Report:
+    found = seen.findings
+    inventory = dict(found["inventory"])
+    packages = [Package(**package) for package in inventory.pop("packages")]
+    return Report(
+        image=image.name,
+        image_id=built.image_id,
+        size_bytes=found["used_bytes"],
+        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        judge=judge.judge_digest(),
+        identity=found["identity"],
+        stack_versions=stack_of(image).versions,
+        results=seen.results,
+        facts=found["facts"],
+        inventory=Inventory(**inventory, packages=packages),
+        build={**asdict(built), "proof_seconds": seen.seconds},
+    )
+
+
+def _record(order: Order, built: BuildResult) -> dict[str, Any]:
+    """All that decides a disk and what is known of it."""
+    here = Path(__file__).parent
+    code = "".join(_digest(here / name) for name in _CODE)
+    return {
+        "image_id": built.image_id,
+        "disk": order.image.disk.model_dump() if order.image.disk else None,
+        "code": hashlib.sha256(code.encode()).hexdigest(),
+        "judge": judge.judge_digest() if order.proven else "not judged",
+    }
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextmanager
+def _in_the_making(folder: Path) -> Iterator[Path]:
+    """A folder that takes the place of the present one where all went well."""
+    part = folder.with_name("disk.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _keep_consoles(source: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in source.glob("*.console.log"):
+        shutil.copy(path, folder)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
