@@ -28,7 +28,7 @@ test: setup-test lint ## lint, then every test that fits an ordinary day
 	BAKEHOUSE_REQUIRE_DOCKER=1 $(VENV)/pytest . $(PYTEST_OPTIONS)
 
 .PHONY: test-all
-test-all: setup-test lint ## as test, and what is too slow for every day; writes docs/test-report.md
+test-all: setup-test setup-disk lint ## as test, and what is too slow for every day; writes docs/test-report.md
 	mkdir -p out
 	status=0; BAKEHOUSE_REQUIRE_DOCKER=1 $(VENV)/pytest . --slow --junit-xml=out/test-all.xml $(PYTEST_OPTIONS) || status=$$?; \
 	  $(VENV)/python tests/support/summarise_tests.py out/test-all.xml docs/test-report.md; exit $$status
@@ -63,6 +63,13 @@ ami: setup ## bake all AMIs, one after the other; ami_pcluster_gpu and so on: on
 ami_%: setup
 	$(BAKEHOUSE) ami build $(subst _,-,$(patsubst base,base_gpu,$*)) $(AMI_REGION) $(AMI_OPTIONS)
 
+# `make image IMAGE=pcluster-cpu`; IMAGE_OPTIONS may be any of `bakehouse disk build --help`.
+IMAGE := cpu-node
+
+.PHONY: image
+image: setup-disk ## a machine image as a disk, qcow2 and raw, booted to prove it: IMAGE=pcluster-cpu
+	$(BAKEHOUSE) disk build $(IMAGE) $(IMAGE_OPTIONS)
+
 .PHONY: collection
 collection: setup ## pack the roles as an Ansible collection, in out/collection/
 	$(VENV)/python -m bakehouse.collection
@@ -74,6 +81,10 @@ setup: ## install what `make run` needs, start the Docker engine
 .PHONY: setup-test
 setup-test: ## install what `make test` needs as well
 	@bootstrap/setup.sh test
+
+.PHONY: setup-disk
+setup-disk: ## install what `make image` needs as well
+	@bootstrap/setup.sh disk
 
 .PHONY: lock
 lock: setup-test ## write requirements/*.txt anew, with the newest versions and their digests

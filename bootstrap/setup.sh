@@ -1,7 +1,8 @@
 #!/bin/bash
 # Makes this machine able to run Bakehouse: packages of the distribution that are missing, a virtual
 # environment with hashed requirements, a few Ansible collections, a Docker engine that answers.
-# Safe to repeat; says what it does. `setup.sh test` adds what the tests need.
+# Safe to repeat; says what it does. `setup.sh test` adds what the tests need, `setup.sh disk` what boots
+# disks.
 set -euo pipefail
 
 readonly purpose="${1:-run}"
@@ -32,6 +33,9 @@ missing_packages() {
     if [ "$purpose" = test ]; then
         # All but the first make the tests' stand-ins for vendors' repositories.
         wanted+=(shellcheck apt-utils gpg gpg-agent gpgconf rpm createrepo-c gcc libc6-dev)
+    fi
+    if [ "$purpose" = disk ]; then
+        wanted+=(qemu-system-x86 qemu-utils xorriso openssh-client)
     fi
     for package in "${wanted[@]}"; do
         is_installed "$package" || printf '%s ' "$package"

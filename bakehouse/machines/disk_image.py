@@ -13,7 +13,7 @@ from bakehouse.process import run
 
 _WRITER = Path(__file__).with_name("write_disk.py")
 _TOOLS = ("qemu-img",)
-INSTALL_TOOLS = "run `bootstrap/setup.sh image`, which installs it"
+INSTALL_TOOLS = "run `bootstrap/setup.sh disk`, which installs it"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from bakehouse.process import run
 
 PROGRAM = "qemu-system-x86_64"
 ACCELERATORS = ("auto", "kvm", "tcg")
-USER = "baker"
+USER = "debian"
+"""Whom Debian's cloud-init makes, who may sudo."""
 BOOT_S = 600
 """Emulated, a machine took 40 to 110 s to boot on two cores, quiet and busy."""
 TESTS_S = 1800
@@ -32,12 +33,8 @@ _STOP_S = 120
 _LOOK_S = 2
 _USER_DATA = """\
 #cloud-config
-users:
-  - name: {user}
-    sudo: "ALL=(ALL) NOPASSWD: ALL"
-    shell: /bin/bash
-    ssh_authorized_keys:
-      - {key}
+ssh_authorized_keys:
+  - {key}
 """
 _META_DATA = "instance-id: {name}\nlocal-hostname: {name}\n"
 
@@ -195,7 +192,7 @@ def started(name: str, disk: Path, folder: Path, hard: Hardware) -> Iterator[Vir
     port = _free_port()
     serial = folder / f"{name}.console.log"
     process = subprocess.Popen(
-        bound(_command(hard, clone, _seed(name, own), port, serial)),
+        bound(_command(hard, clone, _as_disk(seed(name, own)), port, serial)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=(own / "qemu.log").open("wb"),
@@ -221,7 +218,7 @@ def _shut_down(ssh: SshMachine, process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=_STOP_S)
 
 
-def _command(hard: Hardware, disk: Path, seed: Path, port: int, serial: Path) -> list[str]:
+def _command(hard: Hardware, disk: Path, seeds: Path, port: int, serial: Path) -> list[str]:
     address = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0, *port.to_bytes(3, "big")))
     network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"
     return [
@@ -230,23 +227,29 @@ def _command(hard: Hardware, disk: Path, seed: Path, port: int, serial: Path) ->
         "-nodefaults", "-display", "none", "-monitor", "none", "-serial", f"file:{serial}",
         # Neither a cloud's disk loses what it said it had written, nor does it matter of a clone.
         "-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe",
-        "-drive", f"file={seed},if=virtio,format=raw,readonly=on",
+        "-drive", f"file={seeds},if=virtio,format=raw,readonly=on",
         "-netdev", network, "-device", f"virtio-net-pci,netdev=net,mac={address}",
         "-device", "virtio-rng-pci",
     ]  # fmt: skip
 
 
-def _seed(name: str, folder: Path) -> Path:
-    """What cloud-init is told, as a disk that it looks for by its label."""
-    key, source, seed = folder / "key", folder / "seed", folder / "seed.iso"
+def seed(name: str, folder: Path) -> Path:
+    """A folder with what cloud-init is told (NoCloud); `key` beside it lets its owner in."""
+    key, source = folder / "key", folder / "seed"
     _quietly("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", USER, "-f", str(key))
     source.mkdir()
     public = key.with_suffix(".pub").read_text(encoding="ascii").strip()
-    (source / "user-data").write_text(_USER_DATA.format(user=USER, key=public), encoding="utf-8")
+    (source / "user-data").write_text(_USER_DATA.format(key=public), encoding="utf-8")
     (source / "meta-data").write_text(_META_DATA.format(name=name), encoding="utf-8")
+    return source
+
+
+def _as_disk(source: Path) -> Path:
+    """A seed as a disk that cloud-init looks for by its label."""
+    disk = source.with_suffix(".iso")
     _quietly("xorriso", "-as", "mkisofs", "-quiet", "-volid", "cidata", "-joliet", "-rock",
-             "-output", str(seed), str(source))  # fmt: skip
-    return seed
+             "-output", str(disk), str(source))  # fmt: skip
+    return disk
 
 
 def _free_port() -> int:

@@ -34,7 +34,7 @@ class Machine:
     programs: Path
     log: Path
 
-    def setup(self, **told: str) -> subprocess.CompletedProcess[str]:
+    def setup(self, purpose: str = "run", **told: str) -> subprocess.CompletedProcess[str]:
         """Run the script."""
         environment = {
             **{name: text for name, text in os.environ.items() if name != "DOCKER_HOST"},
@@ -42,7 +42,7 @@ class Machine:
             "STUB_LOG": str(self.log),
             **told,
         }
-        command = ["/bin/bash", str(self.root / "bootstrap" / "setup.sh"), "run"]
+        command = ["/bin/bash", str(self.root / "bootstrap" / "setup.sh"), purpose]
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=60
         )
@@ -93,6 +93,13 @@ def test_root_installs_what_is_missing(machine: Machine) -> None:
         ["apt-get", "install"],
     ]
     assert machine.calls()[-1].split()[-1] == "mmdebstrap"
+
+
+@pytest.mark.parametrize(("purpose", "installed"), [("disk", True), ("run", False)])
+def test_qemu_is_installed_only_for_disks(machine: Machine, purpose: str, installed: bool) -> None:
+    done = machine.setup(purpose, STUB_MISSING="qemu-system-x86")
+    assert done.returncode == 0, done.stderr
+    assert ("installing qemu-system-x86" in done.stderr) is installed
 
 
 def test_a_user_is_told_what_root_must_install(machine: Machine) -> None:

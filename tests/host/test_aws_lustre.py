@@ -12,11 +12,17 @@ IN_SCENARIO = pytest.mark.skipif(
     reason="kernels and file systems are the molecule scenario's",
 )
 
+WITHOUT_A_CLIENT = {("debian", "12")}
+
 
 @pytest.fixture(autouse=True)
-def machine(image_target: str) -> None:
+def machine(host: Host, image_target: str) -> None:
     if image_target != "machine":
         pytest.skip("a container uses what its machine has mounted")
+    system = host.system_info
+    if (system.distribution, system.release) in WITHOUT_A_CLIENT:
+        assert not host.exists("lfs")
+        pytest.skip("there is no client for this system")
 
 
 def test_version_is_the_stacks(

@@ -116,3 +116,16 @@ def put(machine: StandIn, path: str, content: bytes) -> None:
         member.size = len(content)
         archive.addfile(member, io.BytesIO(content))
     assert machine.container.put_archive(path.rpartition("/")[0], buffer.getvalue())
+
+
+def test_a_system_without_a_lustre_client_is_refused_or_left_alone(tmp_path: Path) -> None:
+    with booted(STACK, "debian12") as machine:
+        variables = machine.variables()
+        message = failure(machine.apply(tmp_path, ["aws_lustre"], **variables), "target")
+        assert "there is no Lustre client for Debian 12" in message
+        optional = variables | {"aws_lustre_optional": True}
+        report = machine.apply(tmp_path, ["aws_lustre"], **optional)
+        assert (failure(report, "target"), changed(report, "target")) == ("", [])
+        mounting = optional | {"aws_lustre_mounts": [{"path": "/fsx", "src": "fs@tcp:/a"}]}
+        message = failure(machine.apply(tmp_path, ["aws_lustre"], **mounting), "target")
+        assert "there is no Lustre client for Debian 12" in message
