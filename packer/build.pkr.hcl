@@ -1,7 +1,7 @@
 build {
   name = "bakehouse"
 
-  sources = ["source.docker.machine", "source.amazon-ebs.machine"]
+  sources = ["source.docker.machine", "source.amazon-ebs.machine", "source.qemu.machine"]
 
   provisioner "shell-local" {
     # Packer would append to the last build's manifest.

@@ -6,7 +6,7 @@ locals {
   # What images.yml, the only list of images, says of this one. No try() around locals: Packer 1.6 looks
   # at them in several passes, and try() would take one that is not known yet for one that is missing.
   images   = yamldecode(file("${local.root}/images.yml")).images
-  entry    = merge({ ami = local.no_ami }, local.images[var.image])
+  entry    = merge({ ami = local.no_ami, disk = { gb = 0 } }, local.images[var.image])
   playbook = var.playbook != "" ? var.playbook : local.entry.playbook
   stack    = var.stack != "" ? var.stack : local.entry.stack
 
@@ -63,6 +63,17 @@ locals {
       variables = {
         ansible_python_interpreter = join(" ", concat(local.environment, ["/usr/bin/python3"]))
         bakehouse_become           = local.source_ami.user != "root"
+        bakehouse_wheelhouse       = ""
+      }
+    }
+    qemu = {
+      user      = "debian"
+      home      = "/home/debian"
+      use_proxy = false
+      first     = ["--skip-tags", "image_cleanup"]
+      variables = {
+        ansible_python_interpreter = join(" ", concat(local.environment, ["/usr/bin/python3"]))
+        bakehouse_become           = true
         bakehouse_wheelhouse       = ""
       }
     }
