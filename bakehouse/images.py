@@ -29,7 +29,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "rootfs": ("parent", "distribution", "suite", "reference", "packages", "disk"),
     "container": ("parent", "playbook", "stack"),
-    "machine": ("parent", "playbook", "stack", "ami", "disk"),
+    "machine": ("parent", "playbook", "stack", "ami", "disk", "budget"),
     "case": ("parent", "case"),
 }
 _PARENTS: dict[str, tuple[str, ...]] = {
@@ -66,6 +66,18 @@ class Disk(Model):
     gb: Annotated[int, Field(ge=2)]
 
 
+class Budget(Model):
+    """What a machine image may cost; a bake that needs more makes no image.
+
+    Attributes:
+        minutes: From Packer's start until the machine is judged.
+        gb: What stands on its root device when it is judged, in 10^9 bytes.
+    """
+
+    minutes: Annotated[float, Field(gt=0)]
+    gb: Annotated[float, Field(gt=0)]
+
+
 class Entry(Model):
     """One image in the file.
 
@@ -77,6 +89,7 @@ class Entry(Model):
         packages: rootfs only: packages beyond the distribution's minimum.
         ami: machine only: how it becomes an AMI.
         disk: rootfs and machine only: how it becomes a disk.
+        budget: machine only: time and size beyond which there is no image.
         environment: Variables set in the container.
         checks: Groups of checks that apply.
     """
@@ -92,6 +105,7 @@ class Entry(Model):
     case: str | None = None
     ami: Ami | None = None
     disk: Disk | None = None
+    budget: Budget | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     checks: list[Group] = Field(default_factory=list)
 

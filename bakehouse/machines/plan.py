@@ -14,7 +14,10 @@ from bakehouse.images import Image, latest, playbook_roles
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks.stack import Stack
 
-_FOR_AMIS = ("amazon.pkr.hcl", "amazon_variables.pkr.hcl", "plugins.pkr.hcl", "source_amis.yml")
+_FOR_OTHERS = (
+    "amazon.pkr.hcl", "amazon_variables.pkr.hcl", "plugins.pkr.hcl", "qemu.pkr.hcl",
+    "qemu_variables.pkr.hcl", "source_amis.yml",
+)  # fmt: skip
 """Files of packer/ that do not decide a bake in docker."""
 
 IMAGE_LABEL, BUILD_LABEL = "org.bakehouse.image", "org.bakehouse.build"
@@ -53,8 +56,10 @@ class Bake:
             name=name, kind="role", files={}, digests={}, variables={}, key=self.whole.key
         )
 
-    def layers(self, steps: Mapping[str, Step] | None = None) -> list[Layer]:
-        """The roles with their times: those just measured, else those of the last bake."""
+    def layers(
+        self, steps: Mapping[str, Step] | None = None, sizes: Mapping[str, int] | None = None
+    ) -> list[Layer]:
+        """The roles with times and bytes: those just measured, else the times of the last bake."""
         ran = steps or {}
         return [
             Layer(
@@ -65,6 +70,7 @@ class Bake:
                 why=self.why if number == 0 else "",
                 seconds=round(ran[name].seconds, 2) if name in ran else 0.0,
                 built_seconds=ledger.seconds(self.image.name, self.role(name)),
+                bytes=(sizes or {}).get(name, 0),
                 tasks=ran[name].tasks if name in ran else [],
             )
             for number, name in enumerate(self.roles)
@@ -132,6 +138,6 @@ def _inputs(image: Image) -> dict[str, Path]:
         for name in plan.with_included(role):
             files.update(plan.tree(layout.ROLES / name, f"roles/{name}/"))
     packer = plan.tree(layout.PACKER, "packer/")
-    files.update({name: path for name, path in packer.items() if path.name not in _FOR_AMIS})
+    files.update({name: path for name, path in packer.items() if path.name not in _FOR_OTHERS})
     playbooks = load_playbook(str(image.playbook)).files
     return {**files, **{f"playbooks/{p.relative_to(layout.PLAYBOOKS)}": p for p in playbooks}}

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from bakehouse import host_tests
 
@@ -38,6 +39,7 @@ class SshMachine:
         test_limit_s: Seconds that all host tests together may take.
     """
 
+    own_disk: ClassVar[bool] = True
     configuration: Path
     root: bool
     test_limit_s: float = host_tests.TIME_LIMIT_S

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,15 @@ def test_only_the_clock_may_fail_where_there_is_no_network(
     results = proven(monkeypatch, tmp_path)
     assert (results["clock"].status, results["swap"].status) == ("skip", "fail")
     assert "no time server" in results["clock"].reason
+
+
+def test_an_emulated_machine_may_be_too_slow_for_collectives_but_not_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, judged: list[Result]
+) -> None:
+    slow = replace(check("all-reduce", "fail"), group="collectives", reason="timed out")
+    judged += [slow, replace(slow, id="wrong-sum", reason="the sum is wrong")]
+    results = proven(monkeypatch, tmp_path)
+    assert (results["all-reduce"].status, results["wrong-sum"].status) == ("skip", "fail")
 
 
 def test_the_machine_of_the_proof_has_no_network_but_its_ssh(tmp_path: Path) -> None:
