@@ -8,6 +8,10 @@ from bakehouse.checks.host import VENV_PYTHON, Host
 from bakehouse.checks.registry import check
 from bakehouse.checks.result import Outcome, judged, skipped
 
+PYTORCH = ("pytorch", "pytorch_neuron")
+PYTHON = ("python", *PYTORCH)
+"""Components that bring the training environment."""
+
 KEYS = ("image", "kind", "build", "commit", "stack", "components", "os")
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY)", re.IGNORECASE)
 
@@ -34,7 +38,9 @@ def image_identity(host: Host) -> Outcome:
 
 @check("python-environment", "environment", "The training environment has a Python")
 def python_environment(host: Host) -> Outcome:
-    """The virtual environment's interpreter runs."""
+    """The virtual environment's interpreter runs; nodes that only run containers have none."""
+    if not _may_have(host, PYTHON):
+        return skipped("the image has no training environment of its own")
     status, output, errors = host.run(
         VENV_PYTHON, "-c", "import platform; print(platform.python_version())"
     )
@@ -51,6 +57,8 @@ def python_environment(host: Host) -> Outcome:
 @check("torch-import", "environment", "PyTorch imports")
 def torch_import(host: Host) -> Outcome:
     """PyTorch can be imported."""
+    if not _may_have(host, PYTORCH):
+        return skipped("the image has no PyTorch of its own")
     facts = host.torch()
     return judged(
         "error" not in facts,
@@ -91,3 +99,11 @@ def secrets_in_environment(host: Host) -> Outcome:
         reason="every process of the job can read them, and logs may show them",
         remedy="hand secrets over in files that only the job can read",
     )
+
+
+def _may_have(host: Host, names: tuple[str, ...]) -> bool:
+    """Whether the image has one of these components; one that does not say what it has may."""
+    identity = host.identity()
+    if identity is None or not identity.get("components"):
+        return True
+    return any(component.get("component") in names for component in identity["components"])

@@ -6,171 +6,25 @@ What this cannot show is whether AWS answers so, and whether the AMI boots.
 import json
 import os
 import re
-import shlex
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_tree
-from amazon import COPY_REGION, CREDENTIALS, REGION, Amazon, serving
-from tiny_tree import FAILING, MACHINE_BASE, SLEEPING, Finished, Tree, processes, wait_for
+from amazon import COPY_REGION, REGION, Amazon, serving
+from ami_rehearsal import Rehearsal, instance, root_device, tags_of
+from tiny_tree import FAILING, MACHINE_BASE, SLEEPING, processes, wait_for
 
 from bakehouse import scratch
 from bakehouse.engine import StartedContainer
-from bakehouse.machines import template
 from bakehouse.systemd import booted_container
 
 pytestmark = pytest.mark.docker
 
-MACHINE = """
-set -eu
-apt-get --quiet=2 update
-DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --no-install-recommends install sudo >/dev/null
-useradd --create-home --shell /bin/bash ec2-user
-echo 'ec2-user ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ec2-user
-install -d -m 0700 -o ec2-user -g ec2-user /home/ec2-user/.ssh
-ssh-keygen -A >/dev/null
-systemctl start ssh
-"""
-
-REHEARSAL = """
-  custom_endpoint_ec2         = "{url}"
-  skip_region_validation      = true
-  skip_credential_validation  = true
-  skip_metadata_api_check     = true
-  ssh_host                    = "{address}"
-  ssh_port                    = {port}
-  ssh_handshake_attempts      = 2
-"""
-"""What makes Packer ask moto and reach a container; nothing else of the template is another."""
-
 JUDGE = ("-var", f"judge={Path(sys.executable).with_name('bakehouse-judge')}")
-
-
-@dataclass
-class Rehearsal:
-    """EC2, the machine that an instance of it seems to be, and a tree whose image is baked."""
-
-    amazon: Amazon
-    machine: StartedContainer
-    tree: Tree
-    temporary: Path
-    port: int = 22
-    timeout: str = "60s"
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """A `packer build` under way."""
-        folder = template.readable(self.tree.root / "state" / "template", template.installed())
-        self._adapt(folder / "amazon.pkr.hcl")
-        variables = {"region": REGION, "root": self.tree.root, "image": self.tree.image}
-        given = [part for name, text in variables.items() for part in ("-var", f"{name}={text}")]
-        return subprocess.Popen(
-            [
-                "packer",
-                "build",
-                "-color=false",
-                "-only=*.amazon-ebs.*",
-                *given,
-                *options,
-                str(folder),
-            ],
-            env={
-                **os.environ,
-                **CREDENTIALS,
-                **self.tree.places(),
-                "BAKEHOUSE_JUDGED_IMAGE": self.tree.image,
-                "BAKEHOUSE_JUDGED_OUT": str(self.judged),
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "TMPDIR": str(self.temporary),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    @property
-    def judged(self) -> Path:
-        """Where the judge writes what it has found."""
-        return self.tree.root / "judged.json"
-
-    def build(self, *options: str) -> tuple[int, str]:
-        """Status and output of a `packer build`."""
-        process = self.start(*options)
-        output, _ = process.communicate(timeout=180)
-        return process.returncode, output
-
-    def stamps(self) -> list[str]:
-        """Roles that have run on the machine since the last time."""
-        _, output = self.machine.exec_run(["sh", "-c", "ls /opt/stamps; rm -rf /opt/stamps"])
-        return sorted(output.decode().split())
-
-    def bakehouse(self, *options: str) -> Finished:
-        """`bakehouse ami build` to its end."""
-        self._adapt(self.tree.root / "packer" / "amazon.pkr.hcl")
-        done = subprocess.run(
-            self.tree.command("ami", "build", self.tree.image, "--region", REGION, *options),
-            env={
-                **os.environ,
-                **CREDENTIALS,
-                **self.tree.places(),
-                "AWS_ENDPOINT_URL": self.amazon.url,
-                "TMPDIR": str(self.temporary),
-            },
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        return Finished(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
-
-    def left(self) -> list[str]:
-        """What is still there that costs something or lets somebody in."""
-        ec2 = self.amazon.ec2()
-        instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
-        return [
-            *(i["InstanceId"] for i in instances if i["State"]["Name"] != "terminated"),
-            *(k["KeyName"] for k in ec2.describe_key_pairs()["KeyPairs"]),
-            *(
-                g["GroupName"]
-                for g in ec2.describe_security_groups()["SecurityGroups"]
-                if g["GroupName"] != "default"
-            ),
-            *(v["VolumeId"] for v in ec2.describe_volumes()["Volumes"]),
-        ]
-
-    def images(self, region: str = REGION) -> list[dict[str, Any]]:
-        """AMIs that were made."""
-        found = self.amazon.ec2(region).describe_images(Owners=["self"])["Images"]
-        return [dict(image) for image in found]
-
-    def _adapt(self, file: Path) -> None:
-        head = 'source "amazon-ebs" "machine" {\n'
-        lines = REHEARSAL.format(
-            url=self.amazon.url, address=address_of(self.machine), port=self.port
-        )
-        text = file.read_text().replace(head, head + lines)
-        text = re.sub(r"(delay_seconds +=) 15", r"\1 1", text)
-        file.write_text(re.sub(r"(ssh_timeout +=).*", rf'\1 "{self.timeout}"', text))
-
-
-def address_of(machine: StartedContainer) -> str:
-    """Its address on docker's network."""
-    machine.reload()
-    (network,) = machine.attrs["NetworkSettings"]["Networks"].values()
-    return str(network["IPAddress"])
-
-
-def tags_of(image: dict[str, Any]) -> dict[str, str]:
-    """Tags by name."""
-    return {tag["Key"]: tag["Value"] for tag in image["Tags"]}
 
 
 @pytest.fixture(scope="module")
@@ -182,27 +36,8 @@ def amazon() -> Iterator[Amazon]:
 @pytest.fixture(scope="module")
 def machine(machine_base: str, amazon: Amazon) -> Iterator[StartedContainer]:
     """A machine that lets in whoever has a key pair of EC2's."""
-    with booted_container(machine_base) as machine:
-        status, output = machine.exec_run(["sh", "-c", MACHINE])
-        assert status == 0, output.decode()
-        ended = threading.Event()
-        keys = threading.Thread(target=_lets_in, args=(amazon, machine, ended))
-        keys.start()
+    with booted_container(machine_base) as machine, instance(machine, amazon, "ec2-user"):
         yield machine
-        ended.set()
-        keys.join()
-
-
-def _lets_in(amazon: Amazon, machine: StartedContainer, ended: threading.Event) -> None:
-    """As cloud-init does: an instance lets in who has the key pair that it was started with."""
-    known = ""
-    while not ended.wait(0.2):
-        pairs = amazon.ec2().describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
-        keys = "\n".join(pair["PublicKey"] for pair in pairs)
-        if keys != known:
-            file = "/home/ec2-user/.ssh/authorized_keys"
-            machine.exec_run(["sh", "-c", f"echo {shlex.quote(keys)} >{file}"], user="ec2-user")
-            known = keys
 
 
 @pytest.fixture
@@ -284,16 +119,8 @@ def test_what_ec2_is_asked_for_by_default(rehearsal: Rehearsal) -> None:
     status, output = rehearsal.build()
     assert status == 0, output
     (run,) = rehearsal.amazon.asked("RunInstances")
-    expected = {
-        "InstanceType": "c7i.4xlarge",
-        "BlockDeviceMapping.1.DeviceName": "/dev/xvda",
-        "BlockDeviceMapping.1.Ebs.VolumeType": "gp3",
-        "BlockDeviceMapping.1.Ebs.VolumeSize": "40",
-        "BlockDeviceMapping.1.Ebs.Iops": "10000",
-        "BlockDeviceMapping.1.Ebs.Throughput": "1000",
-        "BlockDeviceMapping.1.Ebs.DeleteOnTermination": "true",
-    }
-    assert run.items() >= expected.items()
+    assert run["InstanceType"] == "c7i.4xlarge"
+    assert run.items() >= root_device(40).items()
     assert any(r.get("EnaSupport.Value") == "true" for r in rehearsal.amazon.requests)
     assert any(r.get("SriovNetSupport.Value") == "simple" for r in rehearsal.amazon.requests)
     assert rehearsal.stamps() == ["last", "one", "two"]
@@ -313,14 +140,8 @@ def test_what_ec2_is_asked_for_by_choice(rehearsal: Rehearsal) -> None:
     status, output = rehearsal.build(*options)
     assert status == 0, output
     (run,) = rehearsal.amazon.asked("RunInstances")
-    expected = {
-        "InstanceType": "c7i.8xlarge",
-        "BlockDeviceMapping.1.Ebs.VolumeSize": "70",
-        "BlockDeviceMapping.1.Ebs.Iops": "3000",
-        "BlockDeviceMapping.1.Ebs.Throughput": "125",
-        "SubnetId": subnet,
-    }
-    assert run.items() >= expected.items()
+    assert (run["InstanceType"], run["SubnetId"]) == ("c7i.8xlarge", subnet)
+    assert run.items() >= root_device(70, iops=3000, throughput=125).items()
     assert not any(name.endswith("AssociatePublicIpAddress") for name in run)
     (copy,) = rehearsal.amazon.asked("CopyImage")
     assert (copy["Encrypted"], copy["KmsKeyId"]) == ("true", key)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from role_runs import changed, failure, play_file
+from source_image import bring
 from stand_ins import BAKING, booted, failed, setting
-from vendor_mirror.kernels import KERNELS, RPM_KERNELS
 
 from bakehouse.layout import PLAYBOOKS
 from bakehouse.playbooks import load_playbook
@@ -22,22 +22,6 @@ NOT_STOOD_IN = {"gpu"}
 """Of wheels that can be had: test_gpu_image builds it for real."""
 
 NAMES = sorted({path.stem for path in PLAYBOOKS.glob("*.yml")} - NOT_STOOD_IN)
-
-SOURCE_AMI = """
-set -eu
-apt-get --quiet=2 update
-apt-get --quiet=2 install --no-install-recommends libslurm-dev >/dev/null
-mkdir -p /opt/slurm/include
-ln -s /usr/include/slurm /opt/slurm/include/slurm
-{brought}
-"""
-"""What the source image brings: kernels, and on ParallelCluster and HyperPod a Slurm."""
-
-BROUGHT = {
-    "debian12": "",
-    "ubuntu24.04": f"apt-get --quiet=2 install linux-image-{' linux-image-'.join(KERNELS)}",
-    "amazon2023": f"dnf --quiet --assumeyes install dnf-automatic {' '.join(RPM_KERNELS)}",
-}
 
 OF_ITS_OWN = {"neuron": {"bakehouse_wheelhouse": ""}}
 """The folder of wheels of the tests has none of AWS's."""
@@ -56,7 +40,7 @@ def test_a_playbook_converges_and_a_second_run_changes_nothing(
 ) -> None:
     roles = [role for role in load_playbook(name).roles if role != LAST]
     with booted(stack, system) as machine:
-        machine.said("sh", "-c", SOURCE_AMI.format(brought=BROUGHT[system]))
+        machine.said("sh", "-c", bring(system))
         hosts = {
             "target": machine.reached | BAKING | machine.variables() | OF_ITS_OWN.get(stack, {})
         }

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import boto3
+from moto.backends import get_backend
+from moto.ec2.models.amis import Ami
+from moto.ec2.utils import random_ami_id
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -65,6 +68,23 @@ class Amazon:
         urllib.request.urlopen(request).read()
         self.requests.clear()
         self.refusals.clear()
+
+    def offer(self, name: str, architecture: str = "x86_64") -> str:
+        """An AMI that Amazon offers; its id. moto's own are of base distributions only."""
+        backend = get_backend("ec2")[ACCOUNT][REGION]
+        ami = Ami(
+            backend,
+            random_ami_id(),
+            name=name,
+            owner_alias="amazon",
+            owner_id="111122223333",
+            architecture=architecture,
+            virtualization_type="hvm",
+            root_device_type="ebs",
+            public=True,
+        )
+        backend.amis[ami.id] = ami
+        return str(ami.id)
 
     def answering(self, application: Callable[..., Iterable[bytes]]) -> Callable[..., Any]:
         """The application, with what it is asked remembered and some of it refused."""

@@ -45,6 +45,26 @@ def test_torch_that_does_not_import_fails_with_its_last_word(machine: Machine) -
     assert environment.torch_backends(machine).status == "skip"
 
 
+def test_an_image_without_a_training_environment_is_not_asked_for_one(machine: Machine) -> None:
+    machine.identify(components=[{"component": "nvidia_driver", "version": "595.91.07"}])
+    assert environment.python_environment(machine).status == "skip"
+    assert environment.torch_import(machine).status == "skip"
+
+
+@pytest.mark.parametrize("components", [[], [{"component": "python", "version": "3.11"}]])
+def test_an_image_that_may_have_a_python_must_have_one(
+    machine: Machine, components: list[dict[str, str]]
+) -> None:
+    machine.identify(components=components)
+    assert environment.python_environment(machine).status == "fail"
+
+
+@pytest.mark.parametrize("component", ["pytorch", "pytorch_neuron"])
+def test_an_image_with_a_pytorch_must_import_it(machine: Machine, component: str) -> None:
+    machine.identify(components=[{"component": component, "version": "2.13.0"}])
+    assert environment.torch_import(machine).status == "fail"
+
+
 def test_a_missing_backend_fails(machine: Machine) -> None:
     machine.has_torch(gloo=False)
     assert environment.torch_backends(machine).status == "fail"
