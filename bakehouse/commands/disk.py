@@ -48,6 +48,12 @@ def build(
         str, typer.Option(help="Of qemu: auto (KVM where it works), kvm or tcg.")
     ] = "auto",
     proof: Annotated[bool, typer.Option(help="Boot it, and judge it.")] = True,
+    booted: Annotated[
+        bool,
+        typer.Option(
+            "--booted", help="Roles run on a booted machine (Packer's qemu source); wants KVM."
+        ),
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Write and prove it even if nothing has changed.")
     ] = False,
@@ -64,6 +70,7 @@ def build(
         accelerator=accelerator,
         proven=proof,
         again=again,
+        booted=booted,
         options=Options(allow_broken_stack=allow_broken_stack),
     )
     folder = bake(order)

@@ -13,8 +13,8 @@ from bakehouse.builder.buildkit import Step
 from bakehouse.builder.inputs import stack_of
 from bakehouse.builder.result import Layer
 from bakehouse.errors import BuildError, InputError
-from bakehouse.images import Image, get_image, load_images, playbook_roles
-from bakehouse.machines import judgement, judging, packer
+from bakehouse.images import Image, get_image, load_images
+from bakehouse.machines import judgement, judging, packer, told
 from bakehouse.machines.ami_source import Source, Wanted
 from bakehouse.machines.plan import key_of
 from bakehouse.report.content import Report
@@ -124,12 +124,14 @@ def bake(order: Order) -> Baked:
         scratch.folder("packer") as temporary,
     ):
         variables = temporary / "variables.json"
-        variables.write_text(json.dumps(_variables(order, stack, build, host)), encoding="utf-8")
+        variables.write_text(
+            json.dumps(told.variables(order.image, stack, build, host)), encoding="utf-8"
+        )
         manifest = folder / "packer-manifest.json"
         call = packer.Call(
             image=order.image.name,
             stack=stack.name,
-            layers=_layers(order.image, whole, {}, {}),
+            layers=told.layers(order.image, whole, {}, {}),
             only="amazon-ebs",
             given=_given(order, stack, build) | {"variables_file": variables, "manifest": manifest},
             temporary=temporary,
@@ -143,7 +145,7 @@ def bake(order: Order) -> Baked:
         amis=_amis(manifest),
         build=build,
         folder=folder,
-        layers=_layers(order.image, whole, steps, judgement.sizes(found, steps)),
+        layers=told.layers(order.image, whole, steps, judgement.sizes(found, steps)),
     )
     _remember(order, steps)
     report = _report(order, stack, baked, found)
@@ -177,34 +179,6 @@ def _given(order: Order, stack: Stack, build: str) -> dict[str, object]:
         **order.variables,
         "image": order.image.name,
     }
-
-
-def _variables(order: Order, stack: Stack, build: str, host: Path) -> dict[str, Any]:
-    """Ansible variables beyond the stack's."""
-    mirrors = host / "mirrors.json"
-    return {
-        **(json.loads(mirrors.read_text(encoding="utf-8")) if mirrors.is_file() else {}),
-        **identity.values(order.image, stack),
-        "image_info_build": build,
-        "bakehouse_package_lists_valid_s": plan.LISTS_VALID_S,
-    }
-
-
-def _layers(
-    image: Image, key: str, steps: Mapping[str, Step], sizes: Mapping[str, int]
-) -> list[Layer]:
-    return [
-        Layer(
-            name=name,
-            kind="role",
-            key=key,
-            cached=False,
-            seconds=round(steps[name].seconds, 2) if name in steps else 0.0,
-            bytes=sizes.get(name, 0),
-            tasks=steps[name].tasks if name in steps else [],
-        )
-        for name in playbook_roles(str(image.playbook))
-    ]
 
 
 def _amis(manifest: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from bakehouse.builder.result import BuildResult, Options
 from bakehouse.console import progress
 from bakehouse.errors import BuildError, InputError
 from bakehouse.images import Image, get_image, load_images
-from bakehouse.machines import disk_image, proof, virtual
+from bakehouse.machines import disk_hygiene, disk_image, proof, qemu_bake, virtual
 from bakehouse.machines.disk_image import Disk
 from bakehouse.machines.proof import Proof
 from bakehouse.report.content import Report
@@ -27,7 +27,7 @@ from bakehouse.stacks.validation import suggestion
 
 RECORD = "disk.json"
 SUMS = "SHA256SUMS"
-_CODE = ("disk_image.py", "proof.py", "virtual.py", "write_disk.py")
+_CODE = ("disk_image.py", "proof.py", "qemu_bake.py", "virtual.py", "write_disk.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Order:
         accelerator: Of virtual.ACCELERATORS.
         proven: Boot it; else nothing is known of it but that it was written.
         again: Even if it is there.
+        booted: Have the roles run on a machine that has booted, rather than in a container.
         options: How the image is built.
     """
 
@@ -46,6 +47,7 @@ class Order:
     accelerator: str = "auto"
     proven: bool = True
     again: bool = False
+    booted: bool = False
     options: Options = field(default_factory=Options)
 
 
@@ -74,8 +76,10 @@ def bake(order: Order) -> Path:
             The disk that was there before stays.
         HostError: qemu is not installed, or the disk of this machine is full.
     """
-    hardware = virtual.hardware(order.accelerator) if order.proven else None
-    built = build_lineage(order.image.name, order.options)[-1]
+    boots = order.proven or order.booted
+    hardware = virtual.hardware(order.accelerator) if boots else None
+    base = _base(order) if order.booted else None
+    built = _planned(order, base)
     folder = layout.OUT / order.image.name / "disk"
     record = _record(order, built)
     if not order.again and _recorded(folder) == record:
@@ -85,8 +89,16 @@ def bake(order: Order) -> Path:
         only_one(f"{order.image.name}-disk", f"a disk of {order.image.name}"),
         _in_the_making(folder) as made,
     ):
-        disk = _written(order, built, made)
-        if hardware is not None:
+        if base is not None and hardware is not None:
+            disk, built = qemu_bake.bake(
+                order.image, stack_of(order.image), base, made, hardware,
+                allow_broken_stack=order.options.allow_broken_stack,
+            )  # fmt: skip
+        else:
+            disk = _written(order, built, made)
+        sums = (f"{disk_image.digest(path)}  {path.name}\n" for path in (disk.raw, disk.qcow2))
+        (made / SUMS).write_text("".join(sums), encoding="ascii")
+        if order.proven and hardware is not None:
             _prove(order, built, disk, made, hardware)
         (made / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
@@ -95,15 +107,27 @@ def bake(order: Order) -> Path:
 def _written(order: Order, built: BuildResult, folder: Path) -> Disk:
     assert order.image.disk is not None
     with progress.status(f"{order.image.name}: writing its disk"):
-        disk = disk_image.make(
+        return disk_image.make(
             built.image_id,
             folder,
             gb=order.image.disk.gb,
             name=f"{order.image.name}-{built.build[:12]}",
         )
-    sums = "".join(f"{_digest(path)}  {path.name}\n" for path in (disk.raw, disk.qcow2))
-    (folder / SUMS).write_text(sums, encoding="ascii")
-    return disk
+
+
+def _base(order: Order) -> Disk:
+    """The disk of the image's parent, which has no roles yet."""
+    parent = with_disk(str(order.image.parent))
+    folder = bake(Order(image=parent, proven=False, options=order.options))
+    (raw,), (qcow2,) = folder.glob("*.raw"), folder.glob("*.qcow2")
+    return Disk(raw=raw, qcow2=qcow2)
+
+
+def _planned(order: Order, base: Disk | None) -> BuildResult:
+    """The build that the disk is made from: done, or if a machine does it, as decided."""
+    if base is not None:
+        return qemu_bake.planned(order.image, stack_of(order.image), base)
+    return build_lineage(order.image.name, order.options)[-1]
 
 
 def _prove(
@@ -115,6 +139,8 @@ def _prove(
             seen = proof.prove(order.image, disk.qcow2, temporary, hardware)
         finally:
             _keep_consoles(temporary, folder.parent / "disk-consoles")
+    if order.image.playbook:
+        seen.results += disk_hygiene.results(disk.raw)
     (folder / "proof.json").write_text(
         json.dumps({"accelerator": hardware.accelerator, **proof.as_json(seen)}, indent=1) + "\n",
         encoding="utf-8",
@@ -156,7 +182,7 @@ def _report(image: Image, built: BuildResult, seen: Proof) -> Report:
 def _record(order: Order, built: BuildResult) -> dict[str, Any]:
     """All that decides a disk and what is known of it."""
     here = Path(__file__).parent
-    code = "".join(_digest(here / name) for name in _CODE)
+    code = "".join(disk_image.digest(here / name) for name in _CODE)
     return {
         "image_id": built.image_id,
         "disk": order.image.disk.model_dump() if order.image.disk else None,
@@ -192,8 +218,3 @@ def _keep_consoles(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for path in source.glob("*.console.log"):
         shutil.copy(path, folder)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """A disk from a docker image that has a kernel: raw and qcow2, bootable."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -46,16 +47,44 @@ def make(image_id: str, folder: Path, *, gb: int, name: str) -> Disk:
         if shutil.which(tool) is None:
             raise HostError(f"{tool} is not installed", remedy=INSTALL_TOOLS)
     _write(image_id, folder, gb)
-    raw, qcow2 = folder / f"{name}.raw", folder / f"{name}.qcow2"
-    (folder / "disk.raw").rename(raw)
-    run(
-        ["qemu-img", "convert", "-O", "qcow2", "-c", "-o", "compression_type=zstd", str(raw),
-         str(qcow2)],
-        failure=HostError,
-        remedy="is the disk full?",
-        quiet=True,
-    )  # fmt: skip
-    return Disk(raw=raw, qcow2=qcow2)
+    disk = Disk(raw=folder / f"{name}.raw", qcow2=folder / f"{name}.qcow2")
+    (folder / "disk.raw").rename(disk.raw)
+    _compress(disk)
+    return disk
+
+
+def gathered(source: Path, folder: Path, name: str) -> Disk:
+    """Both forms of a disk that stands on another one, which they do without.
+
+    Args:
+        source: qcow2; it is removed.
+        folder: Where the files go.
+        name: Of the files, without suffix.
+
+    Raises:
+        HostError: qemu-img is missing, or the disk of this machine is full.
+    """
+    disk = Disk(raw=folder / f"{name}.raw", qcow2=folder / f"{name}.qcow2")
+    _convert("-O", "raw", str(source), str(disk.raw))
+    shutil.rmtree(source.parent)
+    _compress(disk)
+    return disk
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _compress(disk: Disk) -> None:
+    options = ("-c", "-o", "compression_type=zstd")
+    _convert("-O", "qcow2", *options, str(disk.raw), str(disk.qcow2))
+
+
+def _convert(*words: str) -> None:
+    command = ["qemu-img", "convert", *words]
+    run(command, failure=HostError, remedy="is the disk full?", quiet=True)
 
 
 def _write(image_id: str, folder: Path, gb: int) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 from bakehouse import engine, judge, layout, scratch
-from bakehouse.builder import host_configuration, identity, plan, wheelhouse
+from bakehouse.builder import host_configuration, plan, wheelhouse
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.supply import Supply
-from bakehouse.machines import judgement, judging, packer
+from bakehouse.machines import judgement, judging, packer, told
 from bakehouse.machines.plan import BUILD_LABEL, IMAGE_LABEL, Bake
 
 HOST = "/run/bakehouse/host"
@@ -54,7 +54,10 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
         scratch.folder("packer") as temporary,
     ):
         variables = temporary / "variables.json"
-        variables.write_text(json.dumps(_variables(job, host)), encoding="utf-8")
+        variables.write_text(
+            json.dumps(told.variables(job.image, job.stack, plan.build_id(job.whole.key), host)),
+            encoding="utf-8",
+        )
         given = {
             **_given(job, host, supply),
             "container": container,
@@ -120,17 +123,6 @@ def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
         "cgroup_mount": engine.cgroup_mount(),
         "labels": json.dumps(labels),
         "judge": judging.PROGRAM,
-    }
-
-
-def _variables(job: Bake, host: Path) -> dict[str, Any]:
-    """Ansible variables beyond the stack's."""
-    mirrors = host / "mirrors.json"
-    return {
-        **(json.loads(mirrors.read_text(encoding="utf-8")) if mirrors.is_file() else {}),
-        **identity.values(job.image, job.stack),
-        "image_info_build": plan.build_id(job.whole.key),
-        "bakehouse_package_lists_valid_s": plan.LISTS_VALID_S,
     }
 
 

@@ -10,6 +10,10 @@ packer {
       version = "1.1.2"
       source  = "github.com/hashicorp/docker"
     }
+    qemu = {
+      version = "1.1.3"
+      source  = "github.com/hashicorp/qemu"
+    }
     ansible = {
       version = "1.1.4"
       source  = "github.com/hashicorp/ansible"
