@@ -25,7 +25,7 @@ build {
   }
 
   provisioner "ansible" {
-    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
     extra_arguments  = concat(local.arguments[source.type], local.reached[source.type].first)
@@ -36,7 +36,7 @@ build {
   # judge is told how to reach it, and its key in a file.
   provisioner "ansible" {
     only               = ["amazon-ebs.machine"]
-    playbook_file      = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file      = local.playbook_file
     user               = local.reached[source.type].user
     use_proxy          = local.reached[source.type].use_proxy
     command            = var.judge != "" ? var.judge : "true"
@@ -45,7 +45,7 @@ build {
 
   provisioner "ansible" {
     only             = ["amazon-ebs.machine"]
-    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
     extra_arguments  = concat(local.arguments[source.type], ["--tags", "image_cleanup"])

@@ -37,6 +37,7 @@ class Call:
         log: Where all goes that Packer says.
         end_s: Seconds that an ended Packer has for putting things away.
         environment: More variables of Packer's environment.
+        left_out: Post-processors that do not run.
     """
 
     image: str
@@ -47,6 +48,7 @@ class Call:
     log: Path
     end_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     def command(self) -> list[str]:
         """What is started.
@@ -57,6 +59,7 @@ class Call:
         folder = template.readable(self.temporary / "template", template.installed())
         given = {"root": layout.ROOT, **self.given}
         options = [part for name, text in given.items() for part in ("-var", f"{name}={text}")]
+        options += [f"-except={name}" for name in self.left_out]
         return ["packer", "build", "-color=false", f"-only=*.{self.only}.*", *options, str(folder)]
 
 

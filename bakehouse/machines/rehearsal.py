@@ -52,6 +52,10 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
             "variables_file": variables,
             "manifest": manifest,
         }
+        if job.part is not None:
+            playbook = temporary / "playbook.yml"
+            playbook.write_text(json.dumps(job.part.plays, indent=1), encoding="utf-8")
+            given["playbook_file"] = playbook
         call = packer.Call(
             image=job.image.name,
             layers=job.layers(),
@@ -60,6 +64,7 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
             temporary=temporary,
             log=out / "packer.log",
             end_s=_END_S,
+            left_out=["docker-tag"],
         )
         try:
             steps = packer.run(call)
@@ -77,7 +82,7 @@ def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
         "org.bakehouse.stack": f"{job.stack.name}@sha256:{job.stack.digest}",
     }
     return {
-        "image": job.image.name,
+        "image": job.part.listed if job.part is not None else job.image.name,
         "namespace": layout.NAMESPACE,
         "playbook": job.image.playbook,
         "stack": job.stack.name,

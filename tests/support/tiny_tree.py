@@ -88,6 +88,8 @@ class Tree:
     environment: dict[str, str] = field(default_factory=dict)
     entry: dict[str, Any] = field(default_factory=dict)
     base: str = BASE
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """Further images of this kind: the roles of each."""
 
     @property
     def reference(self) -> str:
@@ -121,11 +123,15 @@ class Tree:
         if self.variables:
             play["vars"] = self.variables
         self._json("playbooks/tiny.yml", [play])
+        for name, roles in self.others.items():
+            self._json(f"playbooks/{name}.yml", [{**play, "roles": roles}])
         self._json("stacks/tiny.yml", {"one_release": {"version": "1", "package": "coreutils"}})
         self._json("stacks/constraints.yml", {"rules": []})
         kind = "machine" if self.base == MACHINE_BASE else "container"
         entry = {"kind": kind, "parent": self.base, "playbook": "tiny", "stack": "tiny"}
-        self._json("images.yml", {"images": {**bases(), self.image: {**entry, **self.entry}}})
+        others = {name: {**entry, "playbook": name} for name in self.others}
+        images = {**bases(), self.image: {**entry, **self.entry}, **others}
+        self._json("images.yml", {"images": images})
 
     def command(self, *options: str) -> list[str]:
         """A command line of the program under test."""
