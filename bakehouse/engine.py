@@ -282,6 +282,18 @@ def endpoint(network_name: str, alias: str) -> dict[str, Any]:
     }
 
 
+def container(name: str) -> Container:
+    """A container by name.
+
+    Raises:
+        HostError: There is none.
+    """
+    try:
+        return connect().containers.get(name)
+    except NotFound as error:
+        raise HostError(f"there is no container {name}", remedy="see what removed it") from error
+
+
 def remove_container(name: str) -> None:
     """Remove a container if it is there, with its anonymous volumes."""
     with suppress(NotFound):

@@ -29,7 +29,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "rootfs": ("parent", "distribution", "suite", "reference", "packages"),
     "container": ("parent", "playbook", "stack"),
-    "machine": ("parent", "playbook", "stack", "ami"),
+    "machine": ("parent", "playbook", "stack", "ami", "budget"),
     "case": ("parent", "case"),
 }
 _PARENTS: dict[str, tuple[str, ...]] = {
@@ -56,6 +56,18 @@ class Ami(Model):
     root_gb: Annotated[int, Field(ge=8)]
 
 
+class Budget(Model):
+    """What a machine image may cost; a bake that needs more makes no image.
+
+    Attributes:
+        minutes: From Packer's start until the machine is judged.
+        gb: What stands on its root device when it is judged, in 10^9 bytes.
+    """
+
+    minutes: Annotated[float, Field(gt=0)]
+    gb: Annotated[float, Field(gt=0)]
+
+
 class Entry(Model):
     """One image in the file.
 
@@ -66,6 +78,7 @@ class Entry(Model):
         reference: rootfs only: the registry's image by digest.
         packages: rootfs only: packages beyond the distribution's minimum.
         ami: machine only: how it becomes an AMI.
+        budget: machine only: time and size beyond which there is no image.
         environment: Variables set in the container.
         checks: Groups of checks that apply.
     """
@@ -80,6 +93,7 @@ class Entry(Model):
     stack: str | None = None
     case: str | None = None
     ami: Ami | None = None
+    budget: Budget | None = None
     environment: dict[str, str] = Field(default_factory=dict)
     checks: list[Group] = Field(default_factory=list)
 

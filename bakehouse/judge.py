@@ -111,6 +111,20 @@ def write(report: Report, stack: Stack, folder: Path | None = None) -> Path:
     return folder
 
 
+def never_booted(image: Image, image_id: str, stack: Stack) -> list[Result]:
+    """What can be seen only on a machine image that has never booted, before it has a name.
+
+    Raises:
+        HostError: The image's own checks do not run.
+    """
+    with engine.running_container(image_id, SLEEP, entrypoint=[], user="0") as container:
+        results = _inside(container, [group for group in image.checks if group == "hygiene"])
+        if CLEANUP in roles_of(image.name):
+            found = _host_tests(container, [CLEANUP], stack, "machine", booted=False)
+            results = [*found.results, *results]
+    return results
+
+
 def node_results(groups: list[str]) -> list[Result]:
     """Results of the checks on this very machine.
 
@@ -133,7 +147,7 @@ def _examined(image: Image, found: Any, stack: Stack, *, keep: bool) -> Report:
         str(found.id), SLEEP, entrypoint=[], user="0", keep=keep
     ) as container:
         identity = _identity(container)
-        packages = inventory.take(lambda command: _execute(container, command), identity)
+        packages = inventory.take(lambda command: execute(container, command), identity)
         first = [CLEANUP] if image.kind == "machine" else roles
         case = image.case or ""
         verdicts = [_host_tests(container, first, stack, target, booted=False, case=case)]
@@ -181,7 +195,7 @@ def _inside(container: Container, groups: list[str]) -> list[Result]:
     options = [part for g in groups if g != "training" for part in ("--group", g)]
     if not options:  # without a group, all of them would run
         return []
-    status, text = _execute(container, ["/usr/local/bin/bakehouse-check", *options, "--json", "-"])
+    status, text = execute(container, ["/usr/local/bin/bakehouse-check", *options, "--json", "-"])
     if status not in {0, 1}:
         raise HostError(
             f"the image's own checks do not run: {text.strip()[-300:]}",
@@ -220,7 +234,7 @@ def _results(text: str, where: str) -> list[Result]:
         ) from error
 
 
-def _execute(container: Container, command: list[str]) -> tuple[int, str]:
+def execute(container: Container, command: list[str]) -> tuple[int, str]:
     """Status and output of a command in a container; its errors where it failed without output."""
     done = container.exec_run(command, demux=True)
     streams: Any = done.output

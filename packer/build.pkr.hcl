@@ -28,23 +28,24 @@ build {
     playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
-    extra_arguments  = concat(local.arguments[source.type], local.reached[source.type].first)
+    extra_arguments  = concat(local.arguments[source.type], local.first)
     ansible_env_vars = local.ansible_environment
   }
 
-  # An AMI's machine is judged while it still lets somebody in. As a provisioner of Ansible's kind the
-  # judge is told how to reach it, and its key in a file.
+  # The machine is judged while it still lets somebody in, and image_cleanup comes after that. As a
+  # provisioner of Ansible's kind the judge is told how to reach it, and its key in a file.
   provisioner "ansible" {
-    only               = ["amazon-ebs.machine"]
+    except             = local.unjudged
     playbook_file      = local.playbook_file
     user               = local.reached[source.type].user
     use_proxy          = local.reached[source.type].use_proxy
-    command            = var.judge != "" ? var.judge : "true"
+    extra_arguments    = local.reached[source.type].judged
+    command            = var.judge
     skip_version_check = true
   }
 
   provisioner "ansible" {
-    only             = ["amazon-ebs.machine"]
+    except           = local.unjudged
     playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
@@ -57,6 +58,7 @@ build {
       output     = local.manifest
       strip_path = true
     }
+    # Left out by `bakehouse build` (-except=docker-tag), which first looks at what was made.
     post-processor "docker-tag" {
       only       = ["docker.machine"]
       repository = "${var.namespace}/${var.image}"

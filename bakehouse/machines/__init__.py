@@ -28,7 +28,8 @@ def bake(image: Image, stack: Stack, options: Options | None = None) -> BuildRes
 
     Raises:
         InputError: The stack breaks a rule, or a role does not exist.
-        BuildError: A role failed; no container, no image and no name is left.
+        BuildError: A role failed, or the judgement of the machine, or its budget; no container
+            and no image is left, and the name stays where it was.
         DownloadError: A wheel cannot be had, or is not what its record promises.
         HostError: Packer is not installed, or no engine answers.
     """
@@ -56,4 +57,4 @@ def _baked(job: Bake, supply: Supply | None) -> BuildResult:
     for name, step in built.steps.items():
         ledger.record(job.image.name, job.role(name), job.below, round(step.seconds, 2))
     other = seconds - sum(step.seconds for step in built.steps.values())
-    return job.result(built.image_id, job.layers(built.steps), packer=round(other, 2))
+    return job.result(built.image_id, job.layers(built.steps, built.sizes), packer=round(other, 2))

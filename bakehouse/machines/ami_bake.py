@@ -12,10 +12,9 @@ from bakehouse.builder import host_configuration, identity, ledger, plan
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.inputs import stack_of
 from bakehouse.builder.result import Layer
-from bakehouse.checks.result import Result
 from bakehouse.errors import BuildError, InputError
 from bakehouse.images import Image, get_image, load_images, playbook_roles
-from bakehouse.machines import judging, packer
+from bakehouse.machines import judgement, judging, packer
 from bakehouse.machines.ami_source import Source, Wanted
 from bakehouse.machines.plan import key_of
 from bakehouse.report.content import Report
@@ -119,7 +118,6 @@ def bake(order: Order) -> Baked:
     folder = layout.OUT / order.image.name / "ami"
     folder.mkdir(parents=True, exist_ok=True)
     judged = folder / "judged.json"
-    judged.unlink(missing_ok=True)
     build = plan.build_id(whole)
     with (
         host_configuration.files(f"{order.image.name}-ami") as host,
@@ -130,23 +128,25 @@ def bake(order: Order) -> Baked:
         manifest = folder / "packer-manifest.json"
         call = packer.Call(
             image=order.image.name,
-            layers=_layers(order.image, whole, {}),
+            stack=stack.name,
+            layers=_layers(order.image, whole, {}, {}),
             only="amazon-ebs",
             given=_given(order, stack, build) | {"variables_file": variables, "manifest": manifest},
             temporary=temporary,
             log=folder / "packer.log",
             end_s=_END_S,
-            environment={judging.IMAGE: order.image.name, judging.OUT: str(judged)},
+            judged=judged,
         )
         steps = packer.run(call)
+    found = json.loads(judged.read_text(encoding="utf-8"))
     baked = Baked(
         amis=_amis(manifest),
         build=build,
         folder=folder,
-        layers=_layers(order.image, whole, steps),
+        layers=_layers(order.image, whole, steps, judgement.sizes(found, steps)),
     )
     _remember(order, steps)
-    report = _report(order, stack, baked, judged)
+    report = _report(order, stack, baked, found)
     judge.write(report, stack, folder)
     (folder / "layers.json").write_text(json.dumps(report.build, indent=1) + "\n", encoding="utf-8")
     (folder / "stack.yml").write_bytes(stack.path.read_bytes())
@@ -190,7 +190,9 @@ def _variables(order: Order, stack: Stack, build: str, host: Path) -> dict[str, 
     }
 
 
-def _layers(image: Image, key: str, steps: Mapping[str, Step]) -> list[Layer]:
+def _layers(
+    image: Image, key: str, steps: Mapping[str, Step], sizes: Mapping[str, int]
+) -> list[Layer]:
     return [
         Layer(
             name=name,
@@ -198,6 +200,7 @@ def _layers(image: Image, key: str, steps: Mapping[str, Step]) -> list[Layer]:
             key=key,
             cached=False,
             seconds=round(steps[name].seconds, 2) if name in steps else 0.0,
+            bytes=sizes.get(name, 0),
             tasks=steps[name].tasks if name in steps else [],
         )
         for name in playbook_roles(str(image.playbook))
@@ -213,8 +216,7 @@ def _amis(manifest: Path) -> dict[str, str]:
     return {region: ami for region, _, ami in pairs}
 
 
-def _report(order: Order, stack: Stack, baked: Baked, judged: Path) -> Report:
-    found = json.loads(judged.read_text(encoding="utf-8"))
+def _report(order: Order, stack: Stack, baked: Baked, found: dict[str, Any]) -> Report:
     packages = [Package(**package) for package in found["inventory"].pop("packages")]
     return Report(
         image=order.image.name,
@@ -224,7 +226,7 @@ def _report(order: Order, stack: Stack, baked: Baked, judged: Path) -> Report:
         judge=judge.judge_digest(),
         identity=found["identity"],
         stack_versions=stack.versions,
-        results=[Result(**result) for result in found["results"]],
+        results=judgement.results(found),
         facts=found["facts"],
         inventory=Inventory(**found["inventory"], packages=packages),
         build={

@@ -78,7 +78,7 @@ def beginning(image: Image, stack: Stack) -> Entry:
     every = steps(_plays(image))
     key = _digest([image.parent, [_said(step, layers) for step in every if step.role == CLEANUP]])
     roles: list[Role] = []
-    for step in every:
+    for step in every[:-1]:  # something is left to run
         if {plan.IDENTITY_ROLE, CLEANUP} & set(plan.with_included(step.role)):
             break
         key = _digest([key, _said(step, layers)])
@@ -124,13 +124,18 @@ class Chain:
         fitting = [prefix for prefix in self.prefixes if job.image.name in prefix.images]
         if not fitting:
             return job
-        first = self._ensured(fitting[-1], job, options)
+        prefix = fitting[-1]
+        made = self._ensured(prefix, job, options)
         if not options.plan_only:
-            _remember(job, _seconds(first))
-        run = tuple(job.roles[len(first.roles) :])
-        rest = cut(_plays(job.image), len(first.roles))[1]
-        part = Part(listed=job.image.name, done=tuple(first.roles), roles=run, plays=rest)
-        return replace(job, base=_reference(first), part=part)
+            _remember(job, _seconds(made, prefix))
+        count = len(prefix.roles)
+        part = Part(
+            listed=job.image.name,
+            done=prefix.roles,
+            roles=tuple(job.roles[count:]),
+            plays=cut(_plays(job.image), count)[1],
+        )
+        return replace(job, base=_reference(made), part=part)
 
     def _ensured(self, prefix: Prefix, job: Bake, options: Options) -> Bake:
         """The bake of a private image, done, and before it that of the one that it stands on."""
@@ -166,11 +171,12 @@ class Chain:
         built = rehearsal.build(replace(made, base=base), options.supply)
         build = plan.build_id(made.whole.key)
         engine.tag(built.image_id, made.image.repository, build)
-        seconds = _seconds(below) if below else {}
-        seconds |= {name: round(step.seconds, 2) for name, step in built.steps.items()}
+        seconds = {name: round(step.seconds, 2) for name, step in built.steps.items()}
+        if below and prefix.below:
+            seconds |= _seconds(below, prefix.below)
         _remember(made, seconds)
         self._baked.add(made.whole.key)
-        what = f"{len(built.steps)} roles of {', '.join(prefix.images)}"
+        what = f"{len(built.steps)} roles ran for {', '.join(prefix.images)}"
         took = time.monotonic() - started
         progress.print(f"[bold]{made.image.name}[/bold] {build} {what}, {took:.1f} s")
 
@@ -181,12 +187,12 @@ def _part(prefix: Prefix, image: Image) -> Part:
     done = prefix.below.roles if prefix.below else ()
     head, _ = cut(every, len(prefix.roles))
     # It stays below the images that start from it, so that what must not ship must not be in it.
-    cleaning = [step.alone() for step in steps(every) if step.role == CLEANUP]
+    cleaning = [step for step in steps(every) if step.role == CLEANUP]
     return Part(
         listed=image.name,
         done=done,
-        roles=prefix.roles[len(done) :],
-        plays=[*cut(head, len(done))[1], *cleaning],
+        roles=(*prefix.roles[len(done) :], *(step.role for step in cleaning)),
+        plays=[*cut(head, len(done))[1], *(step.alone() for step in cleaning)],
     )
 
 
@@ -194,9 +200,9 @@ def _plays(image: Image) -> list[Play]:
     return plays(layout.PLAYBOOKS / f"{image.playbook}.yml")
 
 
-def _seconds(made: Bake) -> dict[str, float]:
+def _seconds(made: Bake, prefix: Prefix) -> dict[str, float]:
     """What the roles of a private image took when they ran."""
-    return {name: ledger.seconds(made.image.name, made.role(name)) for name in made.roles}
+    return {name: ledger.seconds(made.image.name, made.role(name)) for name in prefix.roles}
 
 
 def _remember(job: Bake, seconds: Mapping[str, float]) -> None:

@@ -3,28 +3,34 @@
 Packer calls this program as it would call ansible-playbook, and so tells it how to get there.
 """
 
-import argparse
 import json
 import os
-import shlex
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from bakehouse import host_tests, scratch
+from bakehouse import host_tests
 from bakehouse.builder.inputs import stack_of
 from bakehouse.checks.result import Result
 from bakehouse.errors import BakehouseError, HostError
 from bakehouse.images import Image, get_image, roles_of
 from bakehouse.judge import CLEANUP, IDENTITY
+from bakehouse.machines import written
+from bakehouse.machines.reached import Machine, reached
 from bakehouse.report import inventory
+from bakehouse.stacks.stack import Stack
 
 IMAGE, OUT = "BAKEHOUSE_JUDGED_IMAGE", "BAKEHOUSE_JUDGED_OUT"
 """Environment: name of the image, and the file that the findings go to."""
+
+STACK, SINCE = "BAKEHOUSE_JUDGED_STACK", "BAKEHOUSE_JUDGED_SINCE"
+"""Environment, not needed: the stack if it is not the image's own, and when Packer began."""
+
+SIZE, TIME = "size-budget", "time-budget"
+"""Ids of the results that hold the image against its budget."""
 
 PROGRAM = str(Path(sys.executable).with_name("bakehouse-judge"))
 """What Packer calls."""
@@ -32,61 +38,14 @@ PROGRAM = str(Path(sys.executable).with_name("bakehouse-judge"))
 FULLEST = 0.9
 """More of the root device than this may not be in use: what runs later needs room as well."""
 
-_ALIAS = "baked"
-_SSH_CONFIGURATION = """\
-Host {alias}
-  HostName {host}
-  Port {port}
-  User {user}
-  IdentityFile {private_key_file}
-  IdentitiesOnly yes
-  BatchMode yes
-  # It was made minutes ago, and is known to nobody.
-  StrictHostKeyChecking no
-  UserKnownHostsFile /dev/null
-  LogLevel ERROR
-  ControlMaster auto
-  ControlPath {folder}/ssh
-  ControlPersist 60
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A machine behind ssh.
-
-    Attributes:
-        configuration: ssh's; names the machine `baked`.
-        root: Whether its user is root, else sudo is needed.
-    """
-
-    configuration: Path
-    root: bool
-
-    def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        """Status and output of a command run as root; its errors where it failed in silence."""
-        # env says with 127 that there is no such program; sudo's own status would be 1.
-        words = [*([] if self.root else ["sudo", "--non-interactive", "env"]), *command]
-        done = subprocess.run(
-            ["ssh", "-F", str(self.configuration), _ALIAS, shlex.join(words)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout or (done.stderr if done.returncode else "")
-
-    def host(self) -> host_tests.Host:
-        """As testinfra reaches it."""
-        sudo = [] if self.root else ["--sudo"]
-        options = ["--ssh-config", str(self.configuration), *sudo]
-        return host_tests.Host(name=f"ssh://{_ALIAS}", options=tuple(options))
-
 
 def main() -> None:
     """Judge the machine; exit status 1 if anything failed, and Packer makes no image."""
     try:
-        with _reached(sys.argv[1:]) as machine:
-            found = findings(get_image(os.environ[IMAGE]), machine)
+        image = get_image(os.environ[IMAGE])
+        stack = stack_of(image, os.environ.get(STACK))
+        with reached(sys.argv[1:]) as machine:
+            found = findings(image, stack, machine, since=float(os.environ.get(SINCE, inf)))
     except BakehouseError as error:
         sys.exit(f"fatal: {error}")
     Path(os.environ[OUT]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -98,24 +57,36 @@ def main() -> None:
     sys.exit(1 if failed or not passed else 0)
 
 
-def findings(image: Image, machine: Machine) -> dict[str, Any]:
+def findings(image: Image, stack: Stack, machine: Machine, *, since: float = inf) -> dict[str, Any]:
     """What is found, as plain data: results, facts, identity, inventory, bytes in use.
+
+    Args:
+        image: What the machine becomes.
+        stack: What it was baked of.
+        machine: All roles but image_cleanup have run on it.
+        since: When the bake began; infinite if that is not known.
 
     Raises:
         HostError: The machine does not answer.
     """
+    minutes = (time.time() - since) / 60
     used, size = _root_device(machine)
+    there = written.measure(machine.execute, since)
+    used = used if machine.own_disk else there.bytes
     status, text = machine.execute(["cat", IDENTITY])
     identity = json.loads(text) if status == 0 else None
     roles = [role for role in roles_of(image.name) if role != CLEANUP]
-    verdict = host_tests.run(machine.host(), roles, stack_of(image), target="machine", booted=True)
-    results = [*verdict.results, *_checks(image, machine), _room(used, size)]
+    verdict = host_tests.run(machine.host(), roles, stack, target="machine", booted=True)
+    results = [*verdict.results, *_checks(image, machine), *_budget(image, minutes, used)]
+    if machine.own_disk:
+        results.append(_room(used, size))
     return {
         "identity": identity,
         "results": [asdict(result) for result in results],
         "facts": verdict.facts,
         "inventory": asdict(inventory.take(machine.execute, identity)),
         "used_bytes": used,
+        "written": there.as_json(),
     }
 
 
@@ -147,6 +118,28 @@ def _checks(image: Image, machine: Machine) -> list[Result]:
         ]
 
 
+def _budget(image: Image, minutes: float, used: int) -> list[Result]:
+    """How the bake stands to what images.yml allows it."""
+    if image.budget is None:
+        return []
+    remedy = f"see which roles need it; or raise budget of {image.name} in images.yml"
+    found, gb = [], used / 1e9
+    title = "The image is as small as its budget says"
+    measured, allowed = f"{gb:.2f} GB", f"at most {image.budget.gb:g} GB"
+    if 0 < gb <= image.budget.gb:
+        found.append(_result(SIZE, title, "pass", measured=measured))
+    else:
+        reason = f"{measured}, {allowed}" if used else "the machine does not say how much it holds"
+        found.append(_failure(SIZE, title, reason, remedy))
+    title = "The bake is as fast as its budget says"
+    measured, allowed = f"{minutes:.1f} minutes", f"at most {image.budget.minutes:g}"
+    if minutes > image.budget.minutes:
+        found.append(_failure(TIME, title, f"{measured}, {allowed}", remedy))
+    elif minutes >= 0:  # when it began is known
+        found.append(_result(TIME, title, "pass", measured=measured))
+    return found
+
+
 def _room(used: int, size: int) -> Result:
     share = used / size
     title = "The root device has room"
@@ -175,36 +168,3 @@ def _result(
         remedy=remedy,
         seconds=0.0,
     )
-
-
-@contextmanager
-def _reached(arguments: Sequence[str]) -> Iterator[Machine]:
-    """The machine that the arguments of ansible-playbook speak of."""
-    told = _told(arguments)
-    with scratch.folder("judge") as folder:
-        configuration = folder / "configuration"
-        text = _SSH_CONFIGURATION.format(alias=_ALIAS, folder=folder, **told)
-        configuration.write_text(text, encoding="utf-8")
-        machine = Machine(configuration=configuration, root=told["user"] == "root")
-        try:
-            yield machine
-        finally:
-            command = ["ssh", "-F", str(machine.configuration), "-O", "exit", _ALIAS]
-            subprocess.run(command, capture_output=True, check=False)
-
-
-def _told(arguments: Sequence[str]) -> dict[str, str]:
-    """Host, port, user and private_key_file, from the inventory and variables for Ansible.
-
-    Packer 1.6 writes `ansible_ssh_host` where later ones write `ansible_host`.
-    """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("-i", dest="inventory", type=Path, required=True)
-    parser.add_argument("-e", dest="variables", action="append", default=[])
-    known, _ = parser.parse_known_args(arguments)
-    words = shlex.split(known.inventory.read_text(encoding="utf-8"))
-    pairs = (text.split("=", 1) for text in [*words, *known.variables] if "=" in text)
-    return {
-        name.removeprefix("ansible_").removeprefix("ssh_"): value.strip('"')
-        for name, value in pairs
-    }

@@ -56,5 +56,5 @@ class Output:
     def _open_role(self, name: str) -> None:
         self._since = time.monotonic()
         self.reached = name
-        self.present = self.steps[name] = Step(name=name, marked=True)
+        self.present = self.steps[name] = Step(name=name, marked=True, began_at=time.time())
         self._on_event("start", self.present, "")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bakehouse.builder.failures import relevant_lines
 from bakehouse.builder.progress import show
 from bakehouse.builder.result import Layer
 from bakehouse.errors import BuildError
-from bakehouse.machines import template
+from bakehouse.machines import judgement, template
 from bakehouse.machines.output import Output
 
 _LOOK_S = 0.05
@@ -29,25 +29,27 @@ class Call:
     """One `packer build`.
 
     Attributes:
-        image: Name of the image, for messages.
+        image: Name of the image.
+        stack: Name of the stack that it is baked of.
         layers: Its roles as planned.
         only: Kind of source: `docker`, `amazon-ebs`.
         given: Values of the template's variables.
         temporary: Folder for temporary files, removed by who made it.
         log: Where all goes that Packer says.
         end_s: Seconds that an ended Packer has for putting things away.
-        environment: More variables of Packer's environment.
+        judged: Where the judge writes what it finds.
         left_out: Post-processors that do not run.
     """
 
     image: str
+    stack: str
     layers: list[Layer]
     only: str
     given: Mapping[str, object]
     temporary: Path
     log: Path
     end_s: float
-    environment: Mapping[str, str] = field(default_factory=dict)
+    judged: Path
     left_out: Sequence[str] = ()
 
     def command(self) -> list[str]:
@@ -67,9 +69,10 @@ def run(call: Call) -> dict[str, Step]:
     """Run Packer to its end, or end it; returns the roles by name.
 
     Raises:
-        BuildError: A role failed, or something before it.
+        BuildError: A role failed, or something before it, or what the machine was judged by.
         HostError: There is no Packer, or it is too old.
     """
+    call.judged.unlink(missing_ok=True)
     roles = [layer.name for layer in call.layers]
     with show(call.image, call.layers) as on_event, _started(call) as process:
         output = Output(roles, on_event)
@@ -78,6 +81,9 @@ def run(call: Call) -> dict[str, Step]:
         if process.returncode == 0:
             output.close_role()
             return output.steps
+    refused = judgement.refusal(call.image, call.judged, call.log, output.steps)
+    if refused is not None:
+        raise refused
     role = f", role {output.reached}" if output.reached else ""
     text = "\n".join(relevant_lines(list(output.lines)))
     raise BuildError(
@@ -130,10 +136,11 @@ def _started(call: Call) -> Iterator[subprocess.Popen[bytes]]:
     since it would then die of a broken pipe instead.
     """
     command: Sequence[str] = bound(call.command())
+    judge = judgement.environment(call.image, call.stack, time.time(), call.judged)
     with call.log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **environment(call.temporary), **call.environment},
+            env={**os.environ, **environment(call.temporary), **judge},
             cwd=layout.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,

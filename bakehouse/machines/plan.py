@@ -79,8 +79,10 @@ class Bake:
             name=name, kind="role", files={}, digests={}, variables={}, key=self.whole.key
         )
 
-    def layers(self, steps: Mapping[str, Step] | None = None) -> list[Layer]:
-        """The roles with their times: those just measured, else those of the last bake."""
+    def layers(
+        self, steps: Mapping[str, Step] | None = None, sizes: Mapping[str, int] | None = None
+    ) -> list[Layer]:
+        """The roles with times and bytes: those just measured, else the times of the last bake."""
         ran = steps or {}
         done = self.part.done if self.part is not None else ()
         return [
@@ -92,6 +94,7 @@ class Bake:
                 why=self.why if number == len(done) else "",
                 seconds=round(ran[name].seconds, 2) if name in ran else 0.0,
                 built_seconds=ledger.seconds(self.image.name, self.role(name)),
+                bytes=(sizes or {}).get(name, 0),
                 tasks=ran[name].tasks if name in ran else [],
             )
             for number, name in enumerate(self.roles)

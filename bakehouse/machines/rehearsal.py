@@ -1,16 +1,16 @@
 """A machine image rehearsed: Packer bakes it in a container that boots systemd."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bakehouse import engine, layout, scratch
+from bakehouse import engine, judge, layout, scratch
 from bakehouse.builder import host_configuration, identity, plan, wheelhouse
 from bakehouse.builder.buildkit import Step
 from bakehouse.builder.supply import Supply
-from bakehouse.machines import packer
+from bakehouse.machines import judgement, judging, packer
 from bakehouse.machines.plan import BUILD_LABEL, IMAGE_LABEL, Bake
 
 HOST = "/run/bakehouse/host"
@@ -22,17 +22,26 @@ _END_S = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """An image that Packer made, and the roles that made it, by name."""
+    """An image that Packer made, which has no name yet, and the roles that made it.
+
+    Attributes:
+        image_id: Docker's.
+        steps: The roles by name.
+        sizes: Bytes that each wrote.
+    """
 
     image_id: str
     steps: dict[str, Step]
+    sizes: dict[str, int]
 
 
 def build(job: Bake, supply: Supply | None = None) -> Built:
-    """Run `packer build`; writes packer.log and packer-manifest.json beside the other results.
+    """Run `packer build`, and judge what it makes before and after it is an image.
+
+    Writes packer.log, packer-manifest.json and judged.json beside the other results.
 
     Raises:
-        BuildError: A role failed. The container is gone.
+        BuildError: A role failed, or the judgement. Neither container nor image is left.
         DownloadError: A wheel cannot be had, or is not what its record promises.
         HostError: There is no Packer, or it is too old.
     """
@@ -58,12 +67,14 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
             given["playbook_file"] = playbook
         call = packer.Call(
             image=job.image.name,
+            stack=job.stack.name,
             layers=job.layers(),
             only="docker",
             given=given,
             temporary=temporary,
             log=out / "packer.log",
             end_s=_END_S,
+            judged=out / "judged.json",
             left_out=["docker-tag"],
         )
         try:
@@ -71,7 +82,28 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
         finally:
             engine.remove_container(container)
     builds = json.loads(manifest.read_text(encoding="utf-8"))["builds"]
-    return Built(image_id=str(builds[-1]["artifact_id"]), steps=steps)
+    image_id = str(builds[-1]["artifact_id"])
+    if job.private:
+        return Built(image_id=image_id, steps=steps, sizes={})
+    try:
+        found = _found(job, image_id, call)
+        refused = judgement.refusal(call.image, call.judged, call.log, steps)
+        if refused is not None:
+            raise refused
+    except BaseException:
+        engine.remove_if_unused(image_id)
+        raise
+    return Built(image_id=image_id, steps=steps, sizes=judgement.sizes(found, steps))
+
+
+def _found(job: Bake, image_id: str, call: packer.Call) -> dict[str, Any]:
+    """The judge's findings, with what can be seen only on an image that has never booted."""
+    found = dict(json.loads(call.judged.read_text(encoding="utf-8")))
+    found["results"] += [
+        asdict(result) for result in judge.never_booted(job.image, image_id, job.stack)
+    ]
+    call.judged.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
@@ -93,6 +125,7 @@ def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
         "environment": json.dumps(_network(host)),
         "cgroup_mount": engine.cgroup_mount(),
         "labels": json.dumps(labels),
+        "judge": "" if job.private else judging.PROGRAM,
     }
 
 

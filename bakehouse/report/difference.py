@@ -1,4 +1,4 @@
-"""What differs between two reports: components, packages, layers, sizes, checks."""
+"""What differs between two reports: components, packages, layers and their sizes, checks."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[
         "components": (_components(before), _components(after)),
         "stack": (before["stack_versions"], after["stack_versions"]),
         "layers": (_layers(before), _layers(after)),
+        "layers (MB)": (_layer_sizes(before), _layer_sizes(after)),
         "size": ({"MB": _megabytes(before)}, {"MB": _megabytes(after)}),
         "checks": (_checks(before), _checks(after)),
     }
@@ -42,11 +43,18 @@ def _components(report: dict[str, Any]) -> dict[str, str]:
 
 def _layers(report: dict[str, Any]) -> dict[str, str]:
     """Keys of all layers, those of the images below too: the same key is the same layer."""
-    return {
-        layer["name"]: layer["key"][:12]
-        for build in (*report.get("builds_below", []), report["build"])
-        for layer in build.get("layers", [])
-    }
+    return {layer["name"]: layer["key"][:12] for layer in _all_layers(report)}
+
+
+def _layer_sizes(report: dict[str, Any]) -> dict[str, str]:
+    """In whole MB: less differs from build to build, with times and logs."""
+    sizes = {layer["name"]: layer.get("bytes") for layer in _all_layers(report)}
+    return {name: f"{size / 1e6:.0f}" for name, size in sizes.items() if size}
+
+
+def _all_layers(report: dict[str, Any]) -> list[dict[str, Any]]:
+    builds = (*report.get("builds_below", []), report["build"])
+    return [layer for build in builds for layer in build.get("layers", [])]
 
 
 def _megabytes(report: dict[str, Any]) -> str:

@@ -51,12 +51,6 @@ REHEARSAL = """
 """
 """What makes Packer ask moto and reach a container; nothing else of the template is another."""
 
-HOST_TEST = """\
-def test_stamp(host, record_property):
-    record_property("stamp of {role}", host.file("{stamps}/{role}").content_string.split()[0])
-    assert host.user().name == "root"
-    assert {claim}
-"""
 JUDGE = ("-var", f"judge={Path(sys.executable).with_name('bakehouse-judge')}")
 
 
@@ -106,15 +100,6 @@ class Rehearsal:
     def judged(self) -> Path:
         """Where the judge writes what it has found."""
         return self.tree.root / "judged.json"
-
-    def host_tests(self, claim: str) -> None:
-        """Give each role a host test."""
-        folder = self.tree.root / "tests" / "host"
-        folder.mkdir(parents=True)
-        for role in self.tree.roles:
-            (folder / f"test_{role}.py").write_text(
-                HOST_TEST.format(role=role, claim=claim, stamps=tiny_tree.STAMPS)
-            )
 
     def build(self, *options: str) -> tuple[int, str]:
         """Status and output of a `packer build`."""
@@ -269,7 +254,6 @@ def test_an_ami_is_baked_tagged_and_copied(rehearsal: Rehearsal) -> None:
 
 
 def test_an_ami_whose_machine_was_judged_says_so(rehearsal: Rehearsal) -> None:
-    rehearsal.host_tests("True")
     status, output = rehearsal.build(*JUDGE)
     assert status == 0, output
     assert "judged: 4 passed, 0 failed" in output
@@ -288,7 +272,7 @@ def test_an_ami_whose_machine_was_judged_says_so(rehearsal: Rehearsal) -> None:
 
 
 def test_a_machine_that_fails_its_tests_makes_no_ami(rehearsal: Rehearsal) -> None:
-    rehearsal.host_tests("host.file('/opt/never').exists")
+    rehearsal.tree.host_tests("host.file('/opt/never').exists")
     status, output = rehearsal.build(*JUDGE)
     assert status == 1
     assert "fatal: one-test_stamp: AssertionError" in output
@@ -423,7 +407,6 @@ def test_without_a_region_nothing_starts(rehearsal: Rehearsal) -> None:
 
 
 def test_the_command_line_bakes_judges_and_reports(rehearsal: Rehearsal) -> None:
-    rehearsal.host_tests("True")
     finished = rehearsal.bakehouse("--json", "--var", 'tags={team="training"}')
     assert finished.status == 0, finished.stderr
     (baked,) = finished.results
@@ -441,6 +424,7 @@ def test_the_command_line_bakes_judges_and_reports(rehearsal: Rehearsal) -> None
         layer["name"]: layer for layer in json.loads((folder / "layers.json").read_text())["layers"]
     }
     assert layers["one"]["seconds"] > 0
+    assert layers["one"]["bytes"] > 0
     assert [task["name"] for task in layers["one"]["tasks"]][-1] == "Leave a stamp"
     names = {path.name for path in folder.iterdir()}
     assert names >= {
@@ -464,8 +448,22 @@ def test_the_command_line_names_the_role_that_failed(rehearsal: Rehearsal) -> No
 
 
 def test_the_command_line_says_which_host_test_failed(rehearsal: Rehearsal) -> None:
-    rehearsal.host_tests("host.file('/opt/never').exists")
+    rehearsal.tree.host_tests("host.file('/opt/never').exists")
     finished = rehearsal.bakehouse()
     assert finished.status == 5
     assert "two-test_stamp: AssertionError" in finished.stderr
+    assert "remedy: look at the role two" in finished.stderr
+    assert str(rehearsal.tree.root / "out/rehearsal/ami/judged.json") in finished.stderr
+    assert (rehearsal.left(), rehearsal.images()) == ([], [])
+
+
+def test_a_budget_that_is_exceeded_makes_no_ami(rehearsal: Rehearsal) -> None:
+    rehearsal.tree.entry["budget"] = {"minutes": 0.01, "gb": 0.02}
+    rehearsal.tree.role("two", tiny_tree.WRITING_30_MB + tiny_tree.TAKING_TWO_SECONDS)
+    finished = rehearsal.bakehouse()
+    assert finished.status == 5
+    assert re.search(r"size-budget: \d+\.\d+ GB, at most 0\.02 GB", finished.stderr)
+    assert re.search(r"time-budget: \d+\.\d+ minutes, at most 0\.01", finished.stderr)
+    assert re.search(r"most was written by: two 3[0-3] MB", finished.stderr)
+    assert re.search(r"most time was taken by: two \d", finished.stderr)
     assert (rehearsal.left(), rehearsal.images()) == ([], [])

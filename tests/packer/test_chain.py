@@ -13,6 +13,7 @@ import layer_scan
 import pytest
 import tiny_tree
 from tiny_tree import (
+    CLEANUP,
     FAILING,
     MACHINE_BASE,
     SLEEPING,
@@ -216,8 +217,8 @@ def test_what_must_not_ship_is_in_no_layer_of_a_chain(pair: Pair) -> None:
     state: absent
 """
     pair.tree.role(pair.shared[0], caching)
-    pair.tree.role("image_cleanup", cleaning)
-    pair.tree.others[pair.other.image].append("image_cleanup")
+    pair.tree.role(CLEANUP, cleaning)
+    pair.tree.others[pair.other.image].append(CLEANUP)
     pair.tree.write()
     finished = pair.build()
     assert finished.status == 0, finished.stderr

@@ -40,8 +40,19 @@ STAMP = """\
     && echo '{{{{ {role}_text | default("nothing") }}}}' >> {stamps}/{role}
   changed_when: true
 """
+HOST_TEST = """\
+def test_stamp(host, record_property):
+    record_property("stamp of {role}", host.file("{stamps}/{role}").content_string.split()[0])
+    assert host.user().name == "root"
+    assert {claim}
+"""
+CLEANUP = "image_cleanup"
 
-
+WRITING_30_MB = """\
+- name: Write 30 MB
+  ansible.builtin.command: dd if=/dev/urandom of=/opt/thirty bs=1M count=30
+  changed_when: true
+"""
 TAKING_TWO_SECONDS = """\
 - name: Take two seconds
   ansible.builtin.command: sleep 2
@@ -112,19 +123,31 @@ class Tree:
         (folder / "tasks" / "main.yml").write_text(text)
         if name not in self.roles:
             self.roles.append(name)
+        if self.base == MACHINE_BASE:
+            self.host_test(name)
         self.write()
+
+    def host_test(self, role: str, claim: str = "True") -> None:
+        """Write the host test of a role, without which nothing that it is in is released."""
+        folder = self.root / "tests" / "host"
+        folder.mkdir(parents=True, exist_ok=True)
+        text = HOST_TEST.format(role=role, claim=claim, stamps=STAMPS)
+        (folder / f"test_{role}.py").write_text(text)
+
+    def host_tests(self, claim: str) -> None:
+        """Have the host test of each role claim something."""
+        for role in self.roles:
+            self.host_test(role, claim)
 
     def write(self) -> None:
         """Write the playbook, the stack and the list of images."""
         become = "{{ bakehouse_become | default(false) }}"
-        play: dict[str, Any] = {
-            "name": "Bake", "hosts": "all", "become": become, "roles": self.roles,
-        }  # fmt: skip
+        play: dict[str, Any] = {"name": "Bake", "hosts": "all", "become": become}
         if self.variables:
             play["vars"] = self.variables
-        self._json("playbooks/tiny.yml", [play])
-        for name, roles in self.others.items():
-            self._json(f"playbooks/{name}.yml", [{**play, "roles": roles}])
+        for name, roles in {"tiny": self.roles, **self.others}.items():
+            tagged = [{"role": r, "tags": [r]} if r == CLEANUP else r for r in roles]
+            self._json(f"playbooks/{name}.yml", [{**play, "roles": tagged}])
         self._json("stacks/tiny.yml", {"one_release": {"version": "1", "package": "coreutils"}})
         self._json("stacks/constraints.yml", {"rules": []})
         kind = "machine" if self.base == MACHINE_BASE else "container"

@@ -136,8 +136,8 @@ def test_the_name_of_the_image_is_no_input_of_roles_that_do_not_take_it(
 def test_what_the_playbook_says_of_a_role_splits(
     playbooks: Playbooks, other: dict[str, Any]
 ) -> None:
-    one = playbooks.beginning("one", {"roles": ["base", "docker"]})
-    two = playbooks.beginning("two", other)
+    one = playbooks.beginning("one", {"roles": ["base", "docker"]}, FINISH)
+    two = playbooks.beginning("two", other, FINISH)
     assert prefixes([one, two])[0].roles == ("base",)
 
 
@@ -151,10 +151,16 @@ def test_variables_of_one_play_do_not_hide_those_of_another(playbooks: Playbooks
 
 
 def test_other_cleaning_shares_nothing(playbooks: Playbooks) -> None:
-    one = playbooks.beginning("one", {"roles": ["base", "image_cleanup"]})
+    one = playbooks.beginning("one", {"roles": ["base"]}, FINISH)
     entries = {"image_cleanup_more_entries": [{"path": "/opt/x", "state": "absent"}]}
-    two = playbooks.beginning("two", {"roles": ["base", "image_cleanup"], "vars": entries})
+    two = playbooks.beginning("two", {"roles": ["base"]}, {**FINISH, "vars": entries})
     assert prefixes([one, two]) == []
+
+
+def test_something_is_left_to_run(playbooks: Playbooks) -> None:
+    one = playbooks.beginning("one", {"roles": ["base", "docker"]})
+    two = playbooks.beginning("two", {"roles": ["base", "docker"]})
+    assert prefixes([one, two])[0].roles == ("base",)
 
 
 def test_a_playbook_is_cut_within_a_play_of_a_part(playbooks: Playbooks) -> None:

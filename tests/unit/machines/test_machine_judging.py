@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 
 from bakehouse import host_tests
 from bakehouse.checks.result import Result
-from bakehouse.images import get_image
-from bakehouse.machines import judging
+from bakehouse.images import Budget, get_image
+from bakehouse.machines import judging, reached
+from bakehouse.stacks.stack import load_stack
 
 GB = 10**9
 OLD = "default ansible_ssh_host=192.0.2.7 ansible_ssh_user=ubuntu ansible_ssh_port=22\n"
@@ -27,7 +30,8 @@ def test_packers_arguments_say_how_the_machine_is_reached(tmp_path: Path, invent
         "-e", 'packer_build_name="machine"', "--ssh-extra-args", "-o IdentitiesOnly=yes",
         "-e", "ansible_ssh_private_key_file=/tmp/key", "-i", str(file), "/playbooks/tiny.yml",
     ]  # fmt: skip
-    with judging._reached(arguments) as machine:
+    with reached.reached(arguments) as machine:
+        assert isinstance(machine, reached.Remote)
         told = machine.configuration.read_text()
         assert machine.configuration.parent.stat().st_mode & 0o77 == 0
     lines = {line.strip() for line in told.splitlines()}
@@ -38,22 +42,37 @@ def test_packers_arguments_say_how_the_machine_is_reached(tmp_path: Path, invent
     assert not machine.configuration.exists()
 
 
-class Answering(judging.Machine):
+def test_a_container_is_reached_through_docker(tmp_path: Path) -> None:
+    file = tmp_path / "inventory"
+    file.write_text(NEW)
+    # What is given by hand comes after Packer's own inventory, and wins.
+    given = ["-e", "ansible_connection=docker", "-e", "ansible_host=bakehouse-packer-x"]
+    with reached.reached([*given, "-i", str(file), "/playbooks/tiny.yml"]) as machine:
+        assert machine == reached.Contained(name="bakehouse-packer-x")
+        assert machine.host().name == "docker://bakehouse-packer-x"
+
+
+@dataclass(kw_only=True)
+class Answering:
     """A machine whose answers are known."""
 
-    answers: dict[str, tuple[int, str]]
+    own_disk: bool = True
+    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def host(self) -> host_tests.Host:
+        return host_tests.Host(name="ssh://baked")
 
     def execute(self, command: Sequence[str]) -> tuple[int, str]:
-        return self.answers.get(Path(command[0]).name, (127, ""))
+        asked = "find" if "find /" in command[-1] else Path(command[0]).name
+        return self.answers.get(asked, (127, ""))
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answering:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Answering:
     """A machine on which all is well."""
     passed = result("base-test_x", "pass")
     verdict = host_tests.Verdict(results=[passed], facts={"kernel": "6.1"})
     monkeypatch.setattr(host_tests, "run", lambda *_a, **_o: verdict)
-    made = Answering(configuration=tmp_path / "c", root=True)
     checks = {"results": [result("python", "pass").as_json()]}
     answers = {
         "df": (0, f"Used 1B-blocks\n{4 * GB} {10 * GB}\n"),
@@ -61,8 +80,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answering:
         "sh": (0, "ubuntu 24.04 x86_64\nbash\t5.2\tamd64\tinstalled\n"),
         "bakehouse-check": (0, json.dumps(checks)),
     }
-    object.__setattr__(made, "answers", answers)
-    return made
+    return Answering(answers=answers)
 
 
 def result(name: str, status: str) -> Result:
@@ -72,13 +90,17 @@ def result(name: str, status: str) -> Result:
     )  # fmt: skip
 
 
-def statuses(machine: Answering) -> dict[str, str]:
-    found = judging.findings(get_image("pcluster-gpu"), machine)
-    return {each["id"]: each["status"] for each in found["results"]}
+def findings(machine: Answering, **options: float) -> dict[str, Any]:
+    image = get_image("pcluster-gpu").model_copy(update={"budget": Budget(minutes=60, gb=5)})
+    return judging.findings(image, load_stack("gpu-cuda13"), machine, **options)
+
+
+def statuses(machine: Answering, **options: float) -> dict[str, str]:
+    return {each["id"]: each["status"] for each in findings(machine, **options)["results"]}
 
 
 def test_all_that_was_found_is_kept(machine: Answering) -> None:
-    found = judging.findings(get_image("pcluster-gpu"), machine)
+    found = findings(machine)
     assert (found["facts"], found["used_bytes"]) == ({"kernel": "6.1"}, 4 * GB)
     assert found["identity"]["image"] == "pcluster-gpu"
     assert [p["name"] for p in found["inventory"]["packages"]] == ["bash"]
@@ -88,6 +110,32 @@ def test_all_that_was_found_is_kept(machine: Answering) -> None:
 def test_a_root_device_that_is_nearly_full_fails(machine: Answering) -> None:
     machine.answers["df"] = (0, f"Used 1B-blocks\n{95 * GB} {100 * GB}\n")
     assert statuses(machine)["root-device-room"] == "fail"
+
+
+@pytest.mark.parametrize(("used", "status"), [(5 * GB, "pass"), (5 * GB + GB // 10, "fail")])
+def test_the_size_is_held_against_the_budget(machine: Answering, used: int, status: str) -> None:
+    machine.answers["df"] = (0, f"Used 1B-blocks\n{used} {100 * GB}\n")
+    assert statuses(machine)["size-budget"] == status
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(59, "pass"), (61, "fail")])
+def test_the_time_is_held_against_the_budget(machine: Answering, minutes: int, status: str) -> None:
+    assert statuses(machine, since=time.time() - 60 * minutes)["time-budget"] == status
+
+
+def test_of_a_bake_whose_beginning_is_not_known_the_time_is_not_judged(machine: Answering) -> None:
+    assert "time-budget" not in statuses(machine)
+
+
+def test_a_container_holds_what_its_files_take_not_what_this_hosts_disk_does(
+    machine: Answering,
+) -> None:
+    machine.own_disk = False
+    machine.answers["find"] = (0, f"100.1 {GB}\n200.2 {GB}\n")
+    assert findings(machine)["used_bytes"] == 2 * GB
+    assert "root-device-room" not in statuses(machine)
+    machine.answers["find"] = (127, "")
+    assert statuses(machine)["size-budget"] == "fail"
 
 
 @pytest.mark.parametrize("answer", [(127, ""), (0, "Traceback"), (1, "{}")])
@@ -114,8 +162,8 @@ def test_only_what_was_looked_at_and_held_makes_an_ami(
 ) -> None:
     found: Any = {"results": [result(*each).as_json() for each in results]}
     (tmp_path / "inventory").write_text(NEW)
-    monkeypatch.setattr(judging, "findings", lambda *_: found)
-    monkeypatch.setattr(judging, "subprocess", SimpleNamespace(run=lambda *_a, **_o: None))
+    monkeypatch.setattr(judging, "findings", lambda *_a, **_o: found)
+    monkeypatch.setattr(reached, "subprocess", SimpleNamespace(run=lambda *_a, **_o: None))
     arguments = ["-i", str(tmp_path / "inventory"), "-e", "ansible_ssh_private_key_file=/k"]
     monkeypatch.setattr(sys, "argv", ["bakehouse-judge", *arguments])
     monkeypatch.setenv(judging.IMAGE, "pcluster-gpu")

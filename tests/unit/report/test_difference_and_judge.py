@@ -42,6 +42,18 @@ def test_added_removed_and_changed_are_told_apart(content: dict[str, Any]) -> No
     }
 
 
+def test_sizes_of_layers_are_compared_in_whole_megabytes(content: dict[str, Any]) -> None:
+    def sized(**sizes: int) -> dict[str, Any]:
+        layers = [{"name": name, "key": "9" * 64, "bytes": size} for name, size in sizes.items()]
+        return {**content, "build": {"image": "cpu", "layers": layers}}
+
+    before = sized(same=30_100_000, more=30_000_000, unknown=0)
+    after = sized(same=30_400_000, more=31_600_000, unknown=5_000_000)
+    assert difference(before, after) == {
+        "layers (MB)": {"more": ("30", "32"), "unknown": (None, "5")}
+    }
+
+
 def run(*arguments: str) -> tuple[int, str]:
     """Exit status and what was printed, errors included."""
     try:

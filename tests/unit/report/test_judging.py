@@ -103,7 +103,7 @@ def test_an_identity_that_is_none_is_none(
 
 def took(**answers: tuple[int, str]) -> inventory.Inventory:
     container = made(**answers)
-    return inventory.take(lambda command: judge._execute(container, command), {})
+    return inventory.take(lambda command: judge.execute(container, command), {})
 
 
 def test_packages_are_those_that_are_installed() -> None:

@@ -88,12 +88,16 @@ def test_a_version_that_breaks_a_rule_is_told_with_reason_source_and_mend(tree: 
 
 
 RULE = "rules: [{{id: a, title: t, require: {require}, reason: r, source: {source}}}]\n"
+BOX = "images: {{box: {{kind: {kind}, parent: x, playbook: x, stack: x, budget: {budget}}}}}\n"
 OTHERS = {
     "images.yml": [
         ("images: {box: {kind: boat}}\n", "kind"),
         ("images: {box: {kind: container, parent: gone, playbook: cpu, stack: cpu}}", "gone"),
         ("images: {box: {kind: container, parent: box, playbook: cpu, stack: cpu}}\n", "box"),
         ("images: {Box: {kind: rootfs, distribution: debian, suite: x}}\n", "Box"),
+        (BOX.format(kind="container", budget="{minutes: 1, gb: 1}"), "has no budget"),
+        (BOX.format(kind="machine", budget="{minutes: 1, gb: 0}"), "budget.gb"),
+        (BOX.format(kind="machine", budget="{gb: 1}"), "budget.minutes"),
         ("images: {box: {kind: container, playbook: cpu, stack: cpu}}\n", "parent"),
         ("", "empty"),
     ],
