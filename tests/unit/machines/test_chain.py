@@ -39,13 +39,15 @@ def test_each_level_stands_on_the_one_below() -> None:
     found = planned(
         entry("a", "base", "cuda", "nccl", "slurm"),
         entry("b", "base", "cuda", "nccl", "docker"),
+        entry("e", "base", "cuda", "efa"),
         entry("c", "base", "docker", "slurm"),
         entry("d", "base", "docker"),
     )
     assert found == [
-        ("a b c d", "base", 0),
+        ("a b e c d", "base", 0),
+        ("a b e", "base cuda", 1),
         ("c d", "base docker", 1),
-        ("a b", "base cuda nccl", 1),
+        ("a b", "base cuda nccl", 2),
     ]
 
 
@@ -95,8 +97,7 @@ class Playbooks:
 
 @pytest.fixture
 def playbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Playbooks:
-    """An empty folder of them, in which images.yml is read no more."""
-    get_image("cpu-machine")
+    """A folder of them, with the repository's parts."""
     made = Playbooks(tmp_path)
     for path in layout.PLAYBOOKS.glob("**/*.yml"):
         copy = tmp_path / path.relative_to(layout.PLAYBOOKS)
@@ -207,8 +208,7 @@ def test_what_is_more_than_a_list_of_roles_is_not_cut(playbooks: Playbooks) -> N
 
 
 def test_the_repositorys_own_images_are_chained_and_containers_are_not() -> None:
-    found = {prefix.images: prefix.roles for prefix in Chain(["cpu", "cpu-machine"]).prefixes}
-    assert found == {}
+    assert Chain(["cpu", "gpu"]).prefixes == []
     chain = Chain(["pcluster-gpu", "cpu", "base-gpu", "pcluster-cpu", "pcluster-cpu"])
     assert [prefix.images for prefix in chain.prefixes] == [
         ("pcluster-gpu", "base-gpu", "pcluster-cpu"),
