@@ -21,9 +21,11 @@ from build_times import BAKEHOUSE, copy_tree, timed
 
 from bakehouse import engine, layout
 from bakehouse.builder import wheelhouse
+from bakehouse.machines.chain import Prefix
 from bakehouse.stacks.stack import load_stack
 
 IMAGES = ("benchmark-chain-1", "benchmark-chain-2")
+START = "debian-12-machine"
 SHARED = ["base", "packages", "docker", "python", "pytorch"]
 FINISH = [
     "node_checks",
@@ -74,7 +76,7 @@ def write_images(tree: Path) -> None:
         (tree / "playbooks" / f"{image}.yml").write_text(text)
         entries[image] = {
             "kind": "machine",
-            "parent": "debian-12-machine",
+            "parent": START,
             "playbook": image,
             "stack": "cpu",
             "checks": ["environment", "versions", "node", "hygiene"],
@@ -85,10 +87,13 @@ def write_images(tree: Path) -> None:
 
 
 def names() -> set[str]:
-    """What docker has of private images and of ours."""
-    patterns = [f"{layout.NAMESPACE}/{name}" for name in ("chain-*", *IMAGES)]
-    found = [engine.connect().images.list(filters={"reference": name}) for name in patterns]
-    return {tag for images in found for image in images for tag in image.tags}
+    """What docker has of the images here and of the private one."""
+    private = Prefix(images=IMAGES, start=START, roles=tuple(SHARED), key="", below=None)
+    found: set[str] = set()
+    for name in (*IMAGES, private.name):
+        for image in engine.connect().images.list(f"{layout.NAMESPACE}/{name}"):
+            found.update(image.tags)
+    return found
 
 
 def take(tree: Path, environment: Mapping[str, str], found: Seconds) -> None:
@@ -103,7 +108,7 @@ def take(tree: Path, environment: Mapping[str, str], found: Seconds) -> None:
 
 def measure(repeat: int) -> Seconds:
     """Let both ways take turns, over a warm download cache."""
-    timed((*BAKEHOUSE, "build", "debian-12-machine"))
+    timed((*BAKEHOUSE, "build", START))
     wheelhouse.prepare(load_stack("cpu"))
     found, before = Seconds(), names()
     with tempfile.TemporaryDirectory(prefix="bakehouse-benchmark-") as folder:

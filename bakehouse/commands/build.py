@@ -28,7 +28,7 @@ Examples:
 
     bakehouse build cpu --stack gpu-cuda13 --json
 
-    bakehouse build pcluster-gpu pcluster-cpu --chain     # what they begin with, once
+    bakehouse build pcluster-gpu pcluster-cpu --chain    # what they share, once
 
     bakehouse build cpu --mirror out/mirror/cpu      # from a bundle, layers without a network
 
@@ -108,7 +108,8 @@ def _chain(names: list[str], stack: str | None) -> "Chain":
 
     chain = Chain(names, stack)
     if not chain.prefixes:
-        progress.print("no two machine images here begin with the same roles: nothing to chain")
+        why = "no two machine images here begin with the same roles"
+        progress.print(f"nothing to chain: {why}; they are built as usual")
     return chain
 
 
