@@ -25,7 +25,7 @@ build {
   }
 
   provisioner "ansible" {
-    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
     extra_arguments  = concat(local.arguments[source.type], local.first)
@@ -36,7 +36,7 @@ build {
   # provisioner of Ansible's kind the judge is told how to reach it, and its key in a file.
   provisioner "ansible" {
     except             = local.unjudged
-    playbook_file      = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file      = local.playbook_file
     user               = local.reached[source.type].user
     use_proxy          = local.reached[source.type].use_proxy
     extra_arguments    = local.reached[source.type].judged
@@ -46,7 +46,7 @@ build {
 
   provisioner "ansible" {
     except           = local.unjudged
-    playbook_file    = "${local.root}/playbooks/${local.playbook}.yml"
+    playbook_file    = local.playbook_file
     user             = local.reached[source.type].user
     use_proxy        = local.reached[source.type].use_proxy
     extra_arguments  = concat(local.arguments[source.type], ["--tags", "image_cleanup"])

@@ -10,6 +10,8 @@ locals {
   playbook = var.playbook != "" ? var.playbook : local.entry.playbook
   stack    = var.stack != "" ? var.stack : local.entry.stack
 
+  playbook_file = var.playbook_file != "" ? var.playbook_file : "${local.root}/playbooks/${local.playbook}.yml"
+
   stack_file = "${local.root}/stacks/${local.stack}.yml"
   records    = yamldecode(file(local.stack_file))
   versions   = { for name, record in local.records : name => record.version if can(record.version) }

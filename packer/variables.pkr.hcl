@@ -34,6 +34,16 @@ variable "playbook" {
   }
 }
 
+variable "playbook_file" {
+  type        = string
+  description = "Absolute path of a playbook elsewhere, which runs in place of var.playbook; empty: that one."
+  default     = ""
+  validation {
+    condition     = var.playbook_file == "" || can(file(var.playbook_file))
+    error_message = "The variable playbook_file must be the path of a file."
+  }
+}
+
 variable "stack" {
   type        = string
   description = "Stack in stacks/, without suffix: the versions that go together; empty: the image's own, in images.yml."

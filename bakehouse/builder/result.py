@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bakehouse.builder.supply import Supply
+    from bakehouse.machines.chain import Chain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to build: `plan_only` runs nothing; `no_cache` runs every layer of the named image.
 
-    Whatever is fetched comes from `supply`, if there is one.
+    Whatever is fetched comes from `supply`, if there is one. Machine images start from the private
+    images of `chain`, if there is one.
     """
 
     stack: str | None = None
@@ -20,6 +22,7 @@ class Options:
     no_cache: bool = False
     allow_broken_stack: bool = False
     supply: "Supply | None" = None
+    chain: "Chain | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

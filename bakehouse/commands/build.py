@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bakehouse.console import results
+from bakehouse.console import progress, results
 from bakehouse.images import load_images
 from bakehouse.stacks.stack import stack_names
 
 if TYPE_CHECKING:
     from bakehouse.builder.result import BuildResult
+    from bakehouse.machines.chain import Chain, Prefix
 
 HELP = """
 Build images, each role a layer, and what they stand on.
@@ -26,6 +27,8 @@ Examples:
     bakehouse build cpu --plan          # which layers would run, and why
 
     bakehouse build cpu --stack gpu-cuda13 --json
+
+    bakehouse build pcluster-gpu pcluster-cpu --chain    # what they share, once
 
     bakehouse build cpu --mirror out/mirror/cpu      # from a bundle, layers without a network
 
@@ -63,6 +66,14 @@ def register(application: typer.Typer) -> None:
         allow_broken_stack: Annotated[
             bool, typer.Option("--allow-broken-stack", help="Build although a rule is broken.")
         ] = False,
+        chain: Annotated[
+            bool,
+            typer.Option(
+                "--chain",
+                help="Bake only once what several of these machine images begin with, into private "
+                "images from which they start.",
+            ),
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Results as JSON.")] = False,
     ) -> None:
         from bakehouse.builder.build import build_lineage
@@ -76,17 +87,38 @@ def register(application: typer.Typer) -> None:
                 no_cache=no_cache,
                 allow_broken_stack=allow_broken_stack,
                 supply=supply,
+                chain=_chain(images, stack) if chain else None,
             )
             built = {r.image: r for name in images for r in build_lineage(name, options)}
         if as_json:
             typer.echo(json.dumps([result.as_json() for result in built.values()], indent=1))
         elif plan:
+            for prefix in options.chain.missing.values() if options.chain else ():
+                _show_prefix(prefix)
             for result in built.values():
                 _show_plan(result)
 
 
 def _images() -> list[str]:
     return list(load_images())
+
+
+def _chain(names: list[str], stack: str | None) -> "Chain":
+    from bakehouse.machines.chain import Chain
+
+    chain = Chain(names, stack)
+    if not chain.prefixes:
+        why = "no two machine images here begin with the same roles"
+        progress.print(f"nothing to chain: {why}; they are built as usual")
+    return chain
+
+
+def _show_prefix(prefix: "Prefix") -> None:
+    done = prefix.below.roles if prefix.below else ()
+    below = f" on {prefix.below.name}" if prefix.below else ""
+    roles = ", ".join(prefix.roles[len(done) :])
+    text = f"{prefix.name} would be baked{below} for {', '.join(prefix.images)}: {roles}"
+    results.print(text, markup=False, highlight=False)
 
 
 def _show_plan(result: "BuildResult") -> None:

@@ -11,7 +11,7 @@ from bakehouse.builder.supply import Supply
 from bakehouse.errors import HostError
 from bakehouse.images import Image
 from bakehouse.machines import rehearsal
-from bakehouse.machines.plan import IMAGE_LABEL, Bake, planned
+from bakehouse.machines.plan import Bake, planned, remove_nameless
 from bakehouse.stacks.constraints import refuse_broken
 from bakehouse.stacks.stack import Stack
 
@@ -36,11 +36,14 @@ def bake(image: Image, stack: Stack, options: Options | None = None) -> BuildRes
     chosen = options or Options()
     refuse_broken(stack, allow=chosen.allow_broken_stack)
     job = planned(image, stack, no_cache=chosen.no_cache)
+    if job.why and not chosen.plan_only:
+        if shutil.which("packer") is None:
+            raise HostError("packer is not installed", remedy="run `make setup`, which installs it")
+        remove_nameless(image)
+    if job.why and chosen.chain is not None:
+        job = chosen.chain.start(job, chosen)
     if chosen.plan_only or not job.why:
         return job.result(job.present, job.layers())
-    if shutil.which("packer") is None:
-        raise HostError("packer is not installed", remedy="run `make setup`, which installs it")
-    _remove_nameless(image)
     return _baked(job, chosen.supply)
 
 
@@ -55,10 +58,3 @@ def _baked(job: Bake, supply: Supply | None) -> BuildResult:
         ledger.record(job.image.name, job.role(name), job.below, round(step.seconds, 2))
     other = seconds - sum(step.seconds for step in built.steps.values())
     return job.result(built.image_id, job.layers(built.steps, built.sizes), packer=round(other, 2))
-
-
-def _remove_nameless(image: Image) -> None:
-    """Remove what a killed bake committed but did not name; the caller holds the image's lock."""
-    filters = {"dangling": True, "label": f"{IMAGE_LABEL}={image.name}"}
-    for found in engine.connect().images.list(filters=filters):
-        engine.remove_if_unused(str(found.id))

@@ -24,6 +24,23 @@ IMAGE_LABEL, BUILD_LABEL = "org.bakehouse.image", "org.bakehouse.build"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some of an image's roles, baked onto others that are there.
+
+    Attributes:
+        listed: The image of images.yml that they are of.
+        done: Roles of what the bake starts from.
+        roles: Those that run.
+        plays: What runs them.
+    """
+
+    listed: str
+    done: tuple[str, ...]
+    roles: tuple[str, ...]
+    plays: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bake:
     """One bake as decided.
 
@@ -35,6 +52,7 @@ class Bake:
         whole: Everything that decides the image, as one layer: Packer keeps one for all roles.
         present: Id of the image of this name that is there; empty if there is none.
         why: Why it must be baked; empty if it need not.
+        part: The roles that run, where those are not all.
     """
 
     image: Image
@@ -44,11 +62,19 @@ class Bake:
     whole: plan.Layer
     present: str
     why: str
+    part: Part | None = None
 
     @property
     def roles(self) -> list[str]:
-        """The playbook's roles, in order."""
+        """The roles of what comes out, in order."""
+        if self.part is not None:
+            return [*self.part.done, *self.part.roles]
         return playbook_roles(str(self.image.playbook))
+
+    @property
+    def private(self) -> bool:
+        """Whether what comes out is only for other bakes to start from."""
+        return self.part is not None and self.part.listed != self.image.name
 
     def role(self, name: str) -> plan.Layer:
         """A role as the ledger of times knows it."""
@@ -61,13 +87,14 @@ class Bake:
     ) -> list[Layer]:
         """The roles with times and bytes: those just measured, else the times of the last bake."""
         ran = steps or {}
+        done = self.part.done if self.part is not None else ()
         return [
             Layer(
                 name=name,
                 kind="role",
                 key=self.whole.key,
-                cached=not self.why,
-                why=self.why if number == 0 else "",
+                cached=not self.why or name in done,
+                why=self.why if number == len(done) else "",
                 seconds=round(ran[name].seconds, 2) if name in ran else 0.0,
                 built_seconds=ledger.seconds(self.image.name, self.role(name)),
                 bytes=(sizes or {}).get(name, 0),
@@ -116,6 +143,18 @@ def planned(image: Image, stack: Stack, *, no_cache: bool = False) -> Bake:
     )
 
 
+def template_digests() -> dict[str, str]:
+    """Digest of each file of packer/ that decides a bake in docker."""
+    return plan.digests(_template())
+
+
+def remove_nameless(image: Image) -> None:
+    """Remove what a killed bake committed but did not name; the caller holds the image's lock."""
+    filters = {"dangling": True, "label": f"{IMAGE_LABEL}={image.name}"}
+    for found in engine.connect().images.list(filters=filters):
+        engine.remove_if_unused(str(found.id))
+
+
 def key_of(image: Image, stack: Stack, below: str) -> str:
     """Digest of all that decides a machine image that starts from something."""
     return _whole(image, stack).with_key(below).key
@@ -137,7 +176,11 @@ def _inputs(image: Image) -> dict[str, Path]:
         plan.targets(role)  # raises where there is no such role
         for name in plan.with_included(role):
             files.update(plan.tree(layout.ROLES / name, f"roles/{name}/"))
-    packer = plan.tree(layout.PACKER, "packer/")
-    files.update({name: path for name, path in packer.items() if path.name not in _FOR_OTHERS})
+    files.update(_template())
     playbooks = load_playbook(str(image.playbook)).files
     return {**files, **{f"playbooks/{p.relative_to(layout.PLAYBOOKS)}": p for p in playbooks}}
+
+
+def _template() -> dict[str, Path]:
+    files = plan.tree(layout.PACKER, "packer/")
+    return {name: path for name, path in files.items() if path.name not in _FOR_OTHERS}

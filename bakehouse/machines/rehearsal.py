@@ -64,6 +64,10 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
             "variables_file": variables,
             "manifest": manifest,
         }
+        if job.part is not None:
+            playbook = temporary / "playbook.yml"
+            playbook.write_text(json.dumps(job.part.plays, indent=1), encoding="utf-8")
+            given["playbook_file"] = playbook
         call = packer.Call(
             image=job.image.name,
             stack=job.stack.name,
@@ -82,6 +86,8 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
             engine.remove_container(container)
     builds = json.loads(manifest.read_text(encoding="utf-8"))["builds"]
     image_id = str(builds[-1]["artifact_id"])
+    if job.private:
+        return Built(image_id=image_id, steps=steps, sizes={})
     try:
         found = _found(job, image_id, call)
         refused = judgement.refusal(call.image, call.judged, call.log, steps)
@@ -111,7 +117,7 @@ def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
         "org.bakehouse.stack": f"{job.stack.name}@sha256:{job.stack.digest}",
     }
     return {
-        "image": job.image.name,
+        "image": job.part.listed if job.part is not None else job.image.name,
         "namespace": layout.NAMESPACE,
         "playbook": job.image.playbook,
         "stack": job.stack.name,
@@ -122,7 +128,7 @@ def _given(job: Bake, host: Path, supply: Supply | None) -> dict[str, object]:
         "environment": json.dumps(_network(host)),
         "cgroup_mount": engine.cgroup_mount(),
         "labels": json.dumps(labels),
-        "judge": judging.PROGRAM,
+        "judge": "" if job.private else judging.PROGRAM,
     }
 
 

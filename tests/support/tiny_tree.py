@@ -99,6 +99,8 @@ class Tree:
     environment: dict[str, str] = field(default_factory=dict)
     entry: dict[str, Any] = field(default_factory=dict)
     base: str = BASE
+    others: dict[str, list[str]] = field(default_factory=dict)
+    """Further images of this kind: the roles of each."""
 
     @property
     def reference(self) -> str:
@@ -140,18 +142,19 @@ class Tree:
     def write(self) -> None:
         """Write the playbook, the stack and the list of images."""
         become = "{{ bakehouse_become | default(false) }}"
-        tagged = [{"role": r, "tags": [r]} if r == CLEANUP else r for r in self.roles]
-        play: dict[str, Any] = {
-            "name": "Bake", "hosts": "all", "become": become, "roles": tagged,
-        }  # fmt: skip
+        play: dict[str, Any] = {"name": "Bake", "hosts": "all", "become": become}
         if self.variables:
             play["vars"] = self.variables
-        self._json("playbooks/tiny.yml", [play])
+        for name, roles in {"tiny": self.roles, **self.others}.items():
+            tagged = [{"role": r, "tags": [r]} if r == CLEANUP else r for r in roles]
+            self._json(f"playbooks/{name}.yml", [{**play, "roles": tagged}])
         self._json("stacks/tiny.yml", {"one_release": {"version": "1", "package": "coreutils"}})
         self._json("stacks/constraints.yml", {"rules": []})
         kind = "machine" if self.base == MACHINE_BASE else "container"
         entry = {"kind": kind, "parent": self.base, "playbook": "tiny", "stack": "tiny"}
-        self._json("images.yml", {"images": {**bases(), self.image: {**entry, **self.entry}}})
+        others = {name: {**entry, "playbook": name} for name in self.others}
+        images = {**bases(), self.image: {**entry, **self.entry}, **others}
+        self._json("images.yml", {"images": images})
 
     def command(self, *options: str) -> list[str]:
         """A command line of the program under test."""
