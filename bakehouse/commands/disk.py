@@ -1,5 +1,6 @@
 """`bakehouse disk`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -60,6 +61,7 @@ def build(
     allow_broken_stack: Annotated[
         bool, typer.Option("--allow-broken-stack", help="Build although a rule is broken.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Where it is, as JSON.")] = False,
 ) -> None:
     """Make the disk."""
     from bakehouse.builder.result import Options
@@ -74,4 +76,8 @@ def build(
         options=Options(allow_broken_stack=allow_broken_stack),
     )
     folder = bake(order)
-    progress.print(f"disk: {folder}", highlight=False)
+    if as_json:
+        files = sorted(str(path) for path in folder.iterdir())
+        typer.echo(json.dumps({"image": image, "folder": str(folder), "files": files}, indent=1))
+    else:
+        progress.print(f"disk: {folder}", highlight=False)

@@ -131,3 +131,12 @@ def test_a_disk_that_fails_its_proof_does_not_take_the_place_of_the_one_before(
         disk_bake.bake(order())
     assert json.loads((out / "disk" / "disk.json").read_text()) == before
     assert not (out / "disk.part").exists()
+
+
+@pytest.mark.usefixtures("out")
+def test_json_says_where_the_files_are(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, errors = run("build", "cpu-node", "--no-proof", "--json")
+    assert status == 0, errors
+    found = json.loads(capsys.readouterr().out)
+    names = {Path(path).name for path in found["files"]}
+    assert names == {"cpu-node-abc.raw", "cpu-node-abc.qcow2", "SHA256SUMS", "disk.json"}
