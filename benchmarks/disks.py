@@ -41,6 +41,8 @@ def table(image: str, folder: Path, whole_s: float) -> str:
     limit = f"{budget.minutes:g} minutes and {budget.gb:g} GB" if budget else "none"
     command = f".venv/bin/python benchmarks/disks.py {image} --write"
     what = f"one disk of `{image}`, accelerator {proof['accelerator']},"
+    size_mb, used_mb = qcow2.stat().st_size / 1e6, raw.stat().st_blocks * 512 / 1e6
+    files = f"qcow2 {size_mb:.0f} MB, raw {used_mb:.0f} MB without its holes"
     return "\n".join([
         benchmarks_page.measured(what, command),
         "",
@@ -49,8 +51,7 @@ def table(image: str, folder: Path, whole_s: float) -> str:
         *rows(report, whole_s),
         f"| all, with writing the disk | {whole_s:.0f} | 100% | {report['size_bytes'] / 1e6:.0f} |",
         "",
-        f"On the disk: qcow2 {qcow2.stat().st_size / 1e6:.0f} MB, raw "
-        f"{raw.stat().st_blocks * 512 / 1e6:.0f} MB without its holes. Budget of the bake: {limit}.",
+        f"On the disk: {files}. Budget of the bake: {limit}.",
     ])  # fmt: skip
 
 

@@ -81,18 +81,18 @@ PLAYBOOK = """\
 - name: Bake
   hosts: all
   gather_facts: false
-  roles: [base, packages, hello, node_checks, image_info, image_cleanup]
+  become: "{{{{ bakehouse_become | default(false) }}}}"
+  roles:
+{roles}
+    - role: image_cleanup
+      tags: [image_cleanup]
 """
 HELLO_NODE = "test-hello-node"
 ENTRY = {
-    "kind": "machine",
-    "parent": "debian-12-node",
-    "playbook": "hello",
-    "stack": "cpu",
-    "disk": {"gb": 4},
-    "checks": ["node"],
-}
-OF_TESTS = (HELLO_NODE, "pcluster-cpu")
+    "kind": "machine", "parent": "debian-12-node", "stack": "cpu", "disk": {"gb": 4},
+}  # fmt: skip
+BOOTED_NODE = "test-booted-node"
+OF_TESTS = (HELLO_NODE, BOOTED_NODE, "pcluster-cpu")
 """Images whose vendors or roles are the tests'."""
 
 
@@ -152,6 +152,15 @@ def tree(tmp_path: Path, keep_artifacts: bool) -> Iterator[Copy]:
     for name in OF_TESTS if not keep_artifacts else ():
         for found in engine.connect().images.list(f"bakehouse/{name}"):
             engine.connect().images.remove(str(found.id), force=True)
+
+
+def add_image(tree: Copy, image: str, *roles: str) -> None:
+    """Add a machine image with a playbook of these roles, and image_cleanup as its last."""
+    names = "\n".join(f"    - {role}" for role in roles)
+    (tree.root / "playbooks" / f"{image}.yml").write_text(PLAYBOOK.format(roles=names))
+    entry = json.dumps({**ENTRY, "playbook": image})
+    images = tree.root / "images.yml"
+    images.write_text(f"{images.read_text()}\n  {image}: {entry}\n")
 
 
 def disk_of(tree: Copy, image: str, *options: str) -> Made:
@@ -218,10 +227,22 @@ def test_a_module_of_dkms_is_there_for_the_kernel_that_runs(tree: Copy) -> None:
         (role / part).parent.mkdir(parents=True, exist_ok=True)
         (role / part).write_text(text)
     (tree.root / "tests" / "host" / "test_hello.py").write_text(HOST_TEST)
-    (tree.root / "playbooks" / "hello.yml").write_text(PLAYBOOK)
-    images = tree.root / "images.yml"
-    images.write_text(f"{images.read_text()}\n  {HELLO_NODE}: {json.dumps(ENTRY)}\n")
+    add_image(tree, HELLO_NODE, "base", "packages", "hello", "node_checks", "image_info")
     made = disk_of(tree, HELLO_NODE)
     assert made.results["hello-test_it_is_loaded"]["status"] == "pass"
     assert made.results["module-hello"]["status"] == "pass"
     assert made.results["module-hello-rebooted"]["status"] == "pass"
+
+
+@pytest.mark.usefixtures("tools")
+def test_packers_qemu_source_bakes_a_disk_on_a_booted_machine(tree: Copy) -> None:
+    add_image(tree, BOOTED_NODE, "packages", "image_info")
+    made = disk_of(tree, BOOTED_NODE, "--booted", "--accelerator", "tcg")
+    judged = json.loads((tree.root / "out" / BOOTED_NODE / "judged.json").read_text())
+    assert {r["status"] for r in judged["results"]} == {"pass", "skip"}
+    layers = made.read("report.json")["build"]["layers"]
+    assert [layer["name"] for layer in layers] == ["packages", "image_info", "image_cleanup"]
+    assert all(layer["seconds"] > 0 for layer in layers)
+    # What the machine of the bake had of its own is gone, although it has booted.
+    for name in ("absent-random-seed", "absent-host-keys", "machine-id", "clones-machine-id"):
+        assert made.results[name]["status"] == "pass"
