@@ -1,11 +1,9 @@
 # A machine of its own, from a disk that boots: for machines with KVM. Emulated, each task takes tens of
 # seconds, and `bakehouse disk build` provisions the root file system instead.
 source "qemu" "machine" {
-  iso_url      = var.base_disk
-  iso_checksum = var.base_checksum
-  disk_image   = true
-  # On top of the base: only what the roles write is copied.
-  use_backing_file = true
+  iso_url          = var.base_disk
+  iso_checksum     = var.base_checksum
+  disk_image       = true
   format           = "qcow2"
   disk_interface   = "virtio"
   disk_size        = local.entry.disk.gb > 0 ? "${local.entry.disk.gb}G" : "8G"
