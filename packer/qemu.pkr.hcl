@@ -10,8 +10,9 @@ source "qemu" "machine" {
   output_directory = var.disk_folder
   vm_name          = "disk.qcow2"
 
-  accelerator  = var.accelerator
-  machine_type = "q35"
+  accelerator = var.accelerator
+  # Its compact disc is on a bus that the cloud kernel drives; that of q35 is not.
+  machine_type = "pc"
   cpus         = var.cpus
   memory       = var.memory_mb
   headless     = true
@@ -29,6 +30,8 @@ source "qemu" "machine" {
   ssh_username         = "debian"
   ssh_private_key_file = var.ssh_private_key_file
   ssh_timeout          = "20m"
+  # sshd answers before cloud-init has let the key in.
+  ssh_handshake_attempts = 200
 
   # image_cleanup has taken away what it was let in with, but not the connection.
   shutdown_command = "sudo systemctl poweroff"
