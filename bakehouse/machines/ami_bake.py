@@ -17,8 +17,8 @@ from bakehouse.images import Image, get_image, load_images
 from bakehouse.machines import judgement, judging, packer, told
 from bakehouse.machines.ami_source import Source, Wanted
 from bakehouse.machines.plan import key_of
+from bakehouse.report import inventory
 from bakehouse.report.content import Report
-from bakehouse.report.inventory import Inventory, Package
 from bakehouse.stacks.constraints import refuse_broken
 from bakehouse.stacks.stack import Stack
 
@@ -191,7 +191,6 @@ def _amis(manifest: Path) -> dict[str, str]:
 
 
 def _report(order: Order, stack: Stack, baked: Baked, found: dict[str, Any]) -> Report:
-    packages = [Package(**package) for package in found["inventory"].pop("packages")]
     return Report(
         image=order.image.name,
         image_id=baked.amis[order.region],
@@ -202,7 +201,7 @@ def _report(order: Order, stack: Stack, baked: Baked, found: dict[str, Any]) -> 
         stack_versions=stack.versions,
         results=judgement.results(found),
         facts=found["facts"],
-        inventory=Inventory(**found["inventory"], packages=packages),
+        inventory=inventory.from_json(found["inventory"]),
         build={
             "image": order.image.name,
             "build": baked.build,

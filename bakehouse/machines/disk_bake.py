@@ -21,8 +21,8 @@ from bakehouse.images import Image, get_image, load_images
 from bakehouse.machines import disk_hygiene, disk_image, proof, qemu_bake, virtual
 from bakehouse.machines.disk_image import Disk
 from bakehouse.machines.proof import Proof
+from bakehouse.report import inventory
 from bakehouse.report.content import Report
-from bakehouse.report.inventory import Inventory, Package
 from bakehouse.stacks.validation import suggestion
 
 RECORD = "disk.json"
@@ -162,8 +162,6 @@ def _prove(
 
 def _report(image: Image, built: BuildResult, seen: Proof) -> Report:
     found = seen.findings
-    inventory = dict(found["inventory"])
-    packages = [Package(**package) for package in inventory.pop("packages")]
     return Report(
         image=image.name,
         image_id=built.image_id,
@@ -174,7 +172,7 @@ def _report(image: Image, built: BuildResult, seen: Proof) -> Report:
         stack_versions=stack_of(image).versions,
         results=seen.results,
         facts=found["facts"],
-        inventory=Inventory(**inventory, packages=packages),
+        inventory=inventory.from_json(found["inventory"]),
         build={**asdict(built), "proof_seconds": seen.seconds},
     )
 

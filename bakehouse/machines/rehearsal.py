@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,9 @@ from bakehouse.builder.buildkit import Step
 from bakehouse.builder.supply import Supply
 from bakehouse.machines import judgement, judging, packer, told
 from bakehouse.machines.plan import BUILD_LABEL, IMAGE_LABEL, Bake
+from bakehouse.report import inventory, sbom
 
+SBOM = "build.cdx.json"
 HOST = "/run/bakehouse/host"
 """Where packer/ mounts this host's network configuration during a bake."""
 
@@ -38,7 +41,8 @@ class Built:
 def build(job: Bake, supply: Supply | None = None) -> Built:
     """Run `packer build`, and judge what it makes before and after it is an image.
 
-    Writes packer.log, packer-manifest.json and judged.json beside the other results.
+    Writes packer.log, packer-manifest.json, judged.json and build.cdx.json, the SBOM of what was
+    judged, beside the other results.
 
     Raises:
         BuildError: A role failed, or the judgement. Neither container nor image is left.
@@ -96,6 +100,9 @@ def build(job: Bake, supply: Supply | None = None) -> Built:
     except BaseException:
         engine.remove_if_unused(image_id)
         raise
+    contents = inventory.from_json(found["inventory"])
+    text = sbom.cyclonedx(job.image.name, image_id, contents, datetime.now(UTC))
+    (out / SBOM).write_text(text, encoding="utf-8")
     return Built(image_id=image_id, steps=steps, sizes=judgement.sizes(found, steps))
 
 

@@ -1,7 +1,7 @@
 """What is in an image: packages of the distribution and of Python, and the recorded components."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,12 @@ class Inventory:
     def of_kind(self, *kinds: str) -> dict[str, str]:
         """Names and versions of some kinds."""
         return {p.name: p.version for p in self.packages if p.kind in kinds}
+
+
+def from_json(plain: Mapping[str, Any]) -> Inventory:
+    """An inventory as `dataclasses.asdict` made plain data of it."""
+    packages = [Package(**package) for package in plain["packages"]]
+    return Inventory(**{**plain, "packages": packages})
 
 
 def take(execute: Exec, identity: dict[str, Any] | None) -> Inventory:

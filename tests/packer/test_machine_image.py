@@ -113,6 +113,14 @@ def test_the_record_has_the_time_and_the_tasks_of_each_role(baked_tree: Tree) ->
     assert baked_tree.stamps()["last"].endswith("for the record")
 
 
+def test_a_bake_leaves_an_sbom_of_what_was_judged(baked_tree: Tree) -> None:
+    folder = baked_tree.root / "out" / baked_tree.image
+    found = json.loads((folder / "build.cdx.json").read_text(encoding="utf-8"))
+    assert {"systemd", "python3"} <= {component["name"] for component in found["components"]}
+    assert (folder / "stack.yml").is_file()
+    assert (folder / "packer-manifest.json").is_file()
+
+
 def test_an_unchanged_image_is_not_baked_again(baked_tree: Tree) -> None:
     before, stamps = images(baked_tree), baked_tree.stamps()
     finished = baked_tree.build()
