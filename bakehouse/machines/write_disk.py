@@ -44,8 +44,9 @@ FILES = {
     "boot/grub/grub.cfg": START,
     # Where cloud-init finds nobody who tells it of a network; its own file comes before this one.
     "etc/systemd/network/90-dhcp.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n",
+    # The locale is the roles'; Debian's cloud-init would compile one of its own.
     "etc/cloud/cloud.cfg.d/90-bakehouse.cfg": (
-        "system_info:\n  network:\n    renderers: [networkd]\n"
+        "locale: false\nsystem_info:\n  network:\n    renderers: [networkd]\n"
     ),
 }
 OF_DOCKER = ("etc/hostname", "etc/hosts", "etc/resolv.conf")

@@ -35,6 +35,9 @@ HELLO = """\
     name: [dkms, gcc, make]
     install_recommends: false
 
+- name: Make a folder for a module
+  ansible.builtin.file: {path: /usr/src/hello-1.0, state: directory, mode: "0755"}
+
 - name: Write a module
   ansible.builtin.copy:
     dest: /usr/src/hello-1.0/{{ item.name }}
