@@ -230,7 +230,7 @@ def test_a_module_of_dkms_is_there_for_the_kernel_that_runs(tree: Copy) -> None:
         (role / part).parent.mkdir(parents=True, exist_ok=True)
         (role / part).write_text(text)
     (tree.root / "tests" / "host" / "test_hello.py").write_text(HOST_TEST)
-    add_image(tree, HELLO_NODE, "base", "packages", "hello", "node_checks", "image_info")
+    add_image(tree, HELLO_NODE, "packages", "node_exporter", "hello", "node_checks", "image_info")
     made = disk_of(tree, HELLO_NODE)
     assert made.results["hello-test_it_is_loaded"]["status"] == "pass"
     assert made.results["module-hello"]["status"] == "pass"
@@ -239,12 +239,13 @@ def test_a_module_of_dkms_is_there_for_the_kernel_that_runs(tree: Copy) -> None:
 
 @pytest.mark.usefixtures("tools")
 def test_packers_qemu_source_bakes_a_disk_on_a_booted_machine(tree: Copy) -> None:
-    add_image(tree, BOOTED_NODE, "packages", "image_info")
+    add_image(tree, BOOTED_NODE, "packages", "node_exporter", "image_info")
     made = disk_of(tree, BOOTED_NODE, "--booted", "--accelerator", "tcg")
     judged = json.loads((tree.root / "out" / BOOTED_NODE / "judged.json").read_text())
     assert {r["status"] for r in judged["results"]} == {"pass", "skip"}
     layers = made.read("report.json")["build"]["layers"]
-    assert [layer["name"] for layer in layers] == ["packages", "image_info", "image_cleanup"]
+    names = [layer["name"] for layer in layers]
+    assert names == ["packages", "node_exporter", "image_info", "image_cleanup"]
     assert all(layer["seconds"] > 0 for layer in layers)
     # What the machine of the bake had of its own is gone, although it has booted.
     for name in ("absent-random-seed", "absent-host-keys", "machine-id", "clones-machine-id"):
