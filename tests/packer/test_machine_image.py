@@ -315,7 +315,7 @@ def test_what_a_role_wrote_is_its_own(named: Tree) -> None:
     named.role("two", WRITING_30_MB)
     sizes = {layer["name"]: layer["bytes"] for layer in named.build("--json").results[-1]["layers"]}
     assert 30e6 < sizes["two"] < 33e6
-    # On a busy machine a line of Packer's comes late, and a role's first file counts for the one before.
+    # On a busy machine Packer's lines come late, and a first file counts for the role before.
     assert 0 < sizes["one"] + sizes["last"] < 4e6
 
 
