@@ -33,19 +33,31 @@ AIM = 0.3
 PERSISTENT = "-o ControlMaster=auto -o ControlPersist=60s"
 
 
+TRIAL = "/opt/trial"
+KINDS: tuple[tuple[int, dict[str, Any]], ...] = (
+    (21, {"ansible.builtin.command": {"cmd": "true"}, "changed_when": False}),
+    (11, {"ansible.builtin.file": {"path": f"{TRIAL}/d{{n}}", "state": "directory"}}),
+    (10, {"ansible.builtin.copy": {"content": "x", "dest": f"{TRIAL}/{{n}}", "mode": "0644"}}),
+    (5, {"ansible.builtin.systemd_service": {"name": "ssh", "enabled": True}}),
+    (4, {"ansible.builtin.find": {"paths": TRIAL, "patterns": ["none"]}}),
+    (4, {"ansible.builtin.stat": {"path": f"{TRIAL}/{{n}}"}}),
+    (2, {"ansible.builtin.lineinfile": {"path": f"{TRIAL}/0", "line": "{n}", "create": True}}),
+    (1, {"ansible.builtin.apt": {"name": "openssh-server"}}),
+    (1, {"ansible.builtin.service_facts": {}}),
+)
+"""How many tasks of each kind: about the share that it has of the tasks of roles/ that do something
+on a machine (`grep -rhoE 'ansible[.]builtin[.][a-z_]+:' roles/*/tasks | sort | uniq -c`; a template
+counts as a copy)."""
+
+
 def play() -> list[dict[str, Any]]:
     """A play of TASKS tasks of the kinds that roles have."""
-    kinds: list[dict[str, Any]] = [
-        {"ansible.builtin.copy": {"content": "x", "dest": "/opt/trial/{n}", "mode": "0644"}},
-        {"ansible.builtin.file": {"path": "/opt/trial/d{n}", "state": "directory", "mode": "0755"}},
-        {"ansible.builtin.lineinfile": {"path": "/opt/trial/0", "line": "line {n}"}},
-        {"ansible.builtin.command": {"cmd": "true"}, "changed_when": False},
-        {"ansible.builtin.stat": {"path": "/opt/trial/{n}"}},
-        {"ansible.builtin.service_facts": {}},
-    ]
-    text = [json.dumps(kinds[n % len(kinds)]).replace("{n}", str(n)) for n in range(TASKS - 1)]
-    first = {"ansible.builtin.file": {"path": "/opt/trial", "state": "directory", "mode": "0755"}}
-    return [{"hosts": "all", "tasks": [first, *map(json.loads, text)]}]
+    kinds = [kind for number, kind in KINDS for _ in range(number)]
+    text = [json.dumps(kind).replace("{n}", str(number)) for number, kind in enumerate(kinds)]
+    first = {"ansible.builtin.file": {"path": TRIAL, "state": "directory", "mode": "0755"}}
+    tasks = [first, *map(json.loads, text)]
+    assert len(tasks) == TASKS
+    return [{"hosts": "all", "tasks": tasks}]
 
 
 @contextmanager

@@ -44,9 +44,11 @@ FILES = {
     "boot/grub/grub.cfg": START,
     # Where cloud-init finds nobody who tells it of a network; its own file comes before this one.
     "etc/systemd/network/90-dhcp.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n",
-    # The locale is the roles'; Debian's cloud-init would compile one of its own.
+    # The locale is the roles'; Debian's cloud-init would compile one of its own. A machine that
+    # does not find its own name waits for it in every sudo, where nobody answers for names.
     "etc/cloud/cloud.cfg.d/90-bakehouse.cfg": (
-        "locale: false\nsystem_info:\n  network:\n    renderers: [networkd]\n"
+        "locale: false\nmanage_etc_hosts: true\n"
+        "system_info:\n  network:\n    renderers: [networkd]\n"
     ),
 }
 OF_DOCKER = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
