@@ -164,6 +164,7 @@ def test_a_change_in_the_last_role_bakes_only_that_role(baked: Pair) -> None:
     assert {role for role in changed if changed[role] != one[role]} == {"last"}
 
 
+@pytest.mark.slow
 def test_a_change_in_a_shared_role_bakes_all_anew(baked: Pair) -> None:
     one, other = baked.stamps()
     baked.tree.role(baked.shared[1], "# another byte\n")
@@ -177,6 +178,7 @@ def test_a_change_in_a_shared_role_bakes_all_anew(baked: Pair) -> None:
     assert baked.tree.stamps()[baked.shared[0]] == baked.other.stamps()[baked.shared[0]]
 
 
+@pytest.mark.slow
 def test_a_remaining_role_that_fails_leaves_no_name_and_the_private_image(pair: Pair) -> None:
     pair.tree.role("last", FAILING)
     finished = pair.build()
@@ -202,6 +204,7 @@ def test_an_interrupted_private_bake_leaves_nothing(pair: Pair) -> None:
     assert pair.privates() == pair.nameless() == []
 
 
+@pytest.mark.slow
 def test_what_must_not_ship_is_in_no_layer_of_a_chain(pair: Pair) -> None:
     caching = """\
 - name: Leave a package list
