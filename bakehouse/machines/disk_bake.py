@@ -82,13 +82,23 @@ def bake(order: Order) -> Path:
     built = _planned(order, base)
     folder = layout.OUT / order.image.name / "disk"
     record = _record(order, built)
-    if not order.again and _recorded(folder) == record:
-        progress.print(f"[bold]{order.image.name}[/bold] its disk is unchanged")
-        return folder
-    with (
-        only_one(f"{order.image.name}-disk", f"a disk of {order.image.name}"),
-        _in_the_making(folder) as made,
-    ):
+    with only_one(f"{order.image.name}-disk", f"a disk of {order.image.name}"):
+        if not order.again and _recorded(folder) == record:
+            progress.print(f"[bold]{order.image.name}[/bold] its disk is unchanged")
+        else:
+            _make(order, built, base, hardware, record)
+    return folder
+
+
+def _make(
+    order: Order,
+    built: BuildResult,
+    base: Disk | None,
+    hardware: virtual.Hardware | None,
+    record: dict[str, Any],
+) -> None:
+    """Write the disk and prove it, as far as that is wanted."""
+    with _in_the_making(layout.OUT / order.image.name / "disk") as made:
         if base is not None and hardware is not None:
             disk, built = qemu_bake.bake(
                 order.image, stack_of(order.image), base, made, hardware,
@@ -101,7 +111,6 @@ def bake(order: Order) -> Path:
         if order.proven and hardware is not None:
             _prove(order, built, disk, made, hardware)
         (made / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return folder
 
 
 def _written(order: Order, built: BuildResult, folder: Path) -> Disk:

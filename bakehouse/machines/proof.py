@@ -28,7 +28,13 @@ IDENTITY = {
     "dhcp-id": "grep --no-filename ^CLIENTID= /run/systemd/netif/leases/*",
     "hostname": "hostname",
 }
-"""What no two machines may have in common, and how a machine says it."""
+"""What no two machines may have in common, and how a machine says it.
+
+A random seed that shipped would be mixed with what each machine has of its own, and so differ after
+the first boot all the same: that none ships is seen on the disk, by disk_hygiene.
+"""
+
+NO_SUCH_PROGRAM = 127
 
 _CHANGES_ON_BOOT = {"random-seed"}
 _DKMS = re.compile(r"^(?P<module>[^,:]+)[,/] ?(?P<rest>.*): installed", re.MULTILINE)
@@ -136,8 +142,15 @@ def _kernel(machine: VirtualMachine) -> Result:
 def _modules(machine: VirtualMachine) -> list[Result]:
     """Each module of DKMS: built for the kernel that runs, and found by it."""
     status, text = machine.ssh.execute(["dkms", "status"])
-    if status != 0:
+    if status == NO_SUCH_PROGRAM:
         return []
+    if status != 0:
+        return [
+            _result(
+                "modules", "DKMS says what it has built", False, text.strip()[:200] or "nothing",
+                "its modules", remedy="run `dkms status` on the machine",
+            )
+        ]  # fmt: skip
     running = machine.said("uname", "-r")
     names = sorted({line.partition("/")[0].partition(",")[0] for line in text.splitlines() if line})
     built = {m["module"].partition("/")[0] for m in _DKMS.finditer(text) if running in m["rest"]}

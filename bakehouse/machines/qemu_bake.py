@@ -109,8 +109,7 @@ def bake(
                 judged=judged,
             )
         )
-    found = judgement.findings(judged) or {}
-    sizes = judgement.sizes(found, steps) if found else {}
-    layers = told.layers(image, build.key, steps, sizes)
+    found = json.loads(judged.read_text(encoding="utf-8"))
+    layers = told.layers(image, build.key, steps, judgement.sizes(found, steps))
     disk = disk_image.gathered(folder / "packer" / "disk.qcow2", folder, name)
     return disk, BuildResult(**{**build.__dict__, "layers": layers})

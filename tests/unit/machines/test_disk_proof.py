@@ -39,6 +39,8 @@ class Machine:
             name = next(n for n, script in proof.IDENTITY.items() if script == command[2])
             known = self.answers.get(f"{name} {self.boots}", self.answers.get(name))
             return 0, known or f"{name} of {self.name}"
+        if words == "dkms status" and "dkms fails" in self.answers:
+            return 2, self.answers["dkms fails"]
         if words == "dkms status":
             return (0, self.answers["dkms"]) if "dkms" in self.answers else (127, "")
         given = {"uname -r": KERNEL, "apt-mark showhold": f"linux-image-{KERNEL}\nother"}
@@ -118,6 +120,15 @@ def test_what_fails_on_a_booted_machine_is_found_each_time(
     assert [r.id for r in results.values() if r.status == "fail"] == failed
     if "dkms" in answers and not failed:
         assert results["module-gdrdrv"].status == "pass"
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_dkms_that_does_not_answer_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    results = proven(monkeypatch, tmp_path, **{"dkms fails": "dkms: cannot open its tree"})
+    assert results["modules"].status == "fail"
+    assert "cannot open its tree" in results["modules"].reason
 
 
 def test_only_the_clock_may_fail_where_there_is_no_network(
