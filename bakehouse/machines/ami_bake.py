@@ -1,6 +1,5 @@
 """Baking an AMI: Packer on an instance of EC2, judged before its image is made."""
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,6 @@ from bakehouse.images import Image, get_image, load_images
 from bakehouse.machines import judgement, judging, packer, told
 from bakehouse.machines.ami_source import Source, Wanted
 from bakehouse.machines.plan import key_of
-from bakehouse.report import inventory
 from bakehouse.report.content import Report
 from bakehouse.stacks.constraints import refuse_broken
 from bakehouse.stacks.stack import Stack
@@ -191,23 +189,13 @@ def _amis(manifest: Path) -> dict[str, str]:
 
 
 def _report(order: Order, stack: Stack, baked: Baked, found: dict[str, Any]) -> Report:
-    return Report(
-        image=order.image.name,
-        image_id=baked.amis[order.region],
-        size_bytes=found["used_bytes"],
-        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        judge=judge.judge_digest(),
-        identity=found["identity"],
-        stack_versions=stack.versions,
-        results=judgement.results(found),
-        facts=found["facts"],
-        inventory=inventory.from_json(found["inventory"]),
-        build={
-            "image": order.image.name,
-            "build": baked.build,
-            "key": baked.layers[0].key if baked.layers else "",
-            "source_ami": asdict(order.source),
-            "amis": baked.amis,
-            "layers": [asdict(layer) for layer in baked.layers],
-        },
-    )
+    build = {
+        "image": order.image.name,
+        "build": baked.build,
+        "key": baked.layers[0].key if baked.layers else "",
+        "source_ami": asdict(order.source),
+        "amis": baked.amis,
+        "layers": [asdict(layer) for layer in baked.layers],
+    }
+    ami = baked.amis[order.region]
+    return judgement.report(found, image=order.image.name, image_id=ami, stack=stack, build=build)

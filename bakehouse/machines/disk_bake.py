@@ -1,6 +1,5 @@
 """Baking a disk: build the image, write its disk, boot it to prove it, keep it with its papers."""
 
-import datetime
 import hashlib
 import json
 import shutil
@@ -18,11 +17,9 @@ from bakehouse.builder.result import BuildResult, Options
 from bakehouse.console import progress
 from bakehouse.errors import BuildError, InputError
 from bakehouse.images import Image, get_image, load_images
-from bakehouse.machines import disk_hygiene, disk_image, proof, qemu_bake, virtual
+from bakehouse.machines import disk_hygiene, disk_image, judgement, proof, qemu_bake, virtual
 from bakehouse.machines.disk_image import Disk
 from bakehouse.machines.proof import Proof
-from bakehouse.report import inventory
-from bakehouse.report.content import Report
 from bakehouse.stacks.validation import suggestion
 
 RECORD = "disk.json"
@@ -155,8 +152,7 @@ def _prove(
         encoding="utf-8",
     )
     if order.image.playbook:
-        judge.write(_report(order.image, built, seen), stack_of(order.image), folder,
-                    beside=(disk.raw, disk.qcow2, folder / SUMS))  # fmt: skip
+        _describe(order.image, built, seen, disk, folder)
     failed = [result for result in seen.results if result.status == "fail"]
     if failed:
         lines = "\n".join(f"  {r.id}: {r.reason}; remedy: {r.remedy}" for r in failed)
@@ -169,21 +165,18 @@ def _prove(
     progress.print(f"  {passed} results passed, none failed")
 
 
-def _report(image: Image, built: BuildResult, seen: Proof) -> Report:
-    found = seen.findings
-    return Report(
+def _describe(image: Image, built: BuildResult, seen: Proof, disk: Disk, folder: Path) -> None:
+    """Write report, SBOMs and provenance beside a disk."""
+    stack = stack_of(image)
+    report = judgement.report(
+        seen.findings,
         image=image.name,
         image_id=built.image_id,
-        size_bytes=found["used_bytes"],
-        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        judge=judge.judge_digest(),
-        identity=found["identity"],
-        stack_versions=stack_of(image).versions,
-        results=seen.results,
-        facts=found["facts"],
-        inventory=inventory.from_json(found["inventory"]),
+        stack=stack,
         build={**asdict(built), "proof_seconds": seen.seconds},
+        judged=seen.results,
     )
+    judge.write(report, stack, folder, beside=(disk.raw, disk.qcow2, folder / SUMS))
 
 
 def _record(order: Order, built: BuildResult) -> dict[str, Any]:

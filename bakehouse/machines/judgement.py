@@ -2,13 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bakehouse import judge
 from bakehouse.builder.buildkit import Step
 from bakehouse.checks.result import Result
 from bakehouse.errors import BuildError
 from bakehouse.machines import judging, written
+from bakehouse.report import inventory
+from bakehouse.report.content import Report
+from bakehouse.stacks.stack import Stack
 
 _MOST = 3
 
@@ -35,6 +40,40 @@ def findings(file: Path) -> dict[str, Any] | None:
 def results(found: Mapping[str, Any]) -> list[Result]:
     """The results among the findings."""
     return [Result(**result) for result in found["results"]]
+
+
+def report(
+    found: Mapping[str, Any],
+    *,
+    image: str,
+    image_id: str,
+    stack: Stack,
+    build: dict[str, Any],
+    judged: Sequence[Result] | None = None,
+) -> Report:
+    """What is known of an image, from the judge's findings.
+
+    Args:
+        found: The findings.
+        image: Its name.
+        image_id: Docker's, or AWS's.
+        stack: What it was built from.
+        build: How it was built, as in layers.json.
+        judged: Results in place of the judge's own.
+    """
+    return Report(
+        image=image,
+        image_id=image_id,
+        size_bytes=found["used_bytes"],
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        judge=judge.judge_digest(),
+        identity=found["identity"],
+        stack_versions=stack.versions,
+        results=list(results(found) if judged is None else judged),
+        facts=found["facts"],
+        inventory=inventory.from_json(found["inventory"]),
+        build=build,
+    )
 
 
 def sizes(found: Mapping[str, Any], steps: Mapping[str, Step]) -> dict[str, int]:
