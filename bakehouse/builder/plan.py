@@ -16,6 +16,7 @@ from typing import Any
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.images import Image
+from bakehouse.launch.case import load_case
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import Stack
@@ -150,6 +151,8 @@ def case_layer(case: str, stack: Stack, below: str) -> Layer:
         )
     record = f"{case.replace('-', '_')}_release"
     files = tree(folder)
+    for name in _shared(folder):
+        files |= tree(layout.SHARED / name, f"{name}/")
     wheels = (record,) if record in stack.records else ()
     variables = {record: stack.variables[record]} if wheels else {}
     return Layer(
@@ -160,6 +163,11 @@ def case_layer(case: str, stack: Stack, below: str) -> Layer:
         variables=variables,
         wheels=wheels,
     ).with_key(below)
+
+
+def _shared(folder: Path) -> list[str]:
+    description = folder / "case.yml"
+    return load_case(folder.name).shared if description.is_file() else []
 
 
 def targets(role: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 from bakehouse.checks.host import Host
@@ -17,6 +18,18 @@ CASE = "case.yml"
 @check("accuracy", "training", "The model is accurate on samples it has not seen")
 def accuracy(host: Host) -> Outcome:
     """Accuracy on the held-out samples."""
+    return _held_out(host, "accuracy", "at least", lambda value, bound: value >= bound)
+
+
+@check("held-out-loss", "training", "The model predicts samples that it has not seen")
+def held_out_loss(host: Host) -> Outcome:
+    """Mean loss on the held-out samples, in nats."""
+    return _held_out(host, "loss", "at most", lambda value, bound: value <= bound)
+
+
+def _held_out(
+    host: Host, figure: str, bound: str, holds: Callable[[float, float], bool]
+) -> Outcome:
     run = _run(host)
     if run is None:
         return skipped(NO_RUN)
@@ -25,11 +38,13 @@ def accuracy(host: Host) -> Outcome:
         return Outcome(
             "fail", None, "a final record", CASE, "the run did not end", "read the nodes' logs"
         )
-    least = float(run["expected"]["accuracy"])
+    promised = run["expected"].get(figure)
+    if promised is None:
+        return skipped(f"the test case promises no {figure}")
     return judged(
-        final["accuracy"] >= least,
-        f"{final['accuracy']:.4f} of {final['held_out']} samples",
-        f"at least {least}",
+        holds(float(final[figure]), float(promised)),
+        f"{final[figure]:.4f} of {final['held_out']} samples",
+        f"{bound} {promised}",
         CASE,
         remedy="train longer, or look at the loss",
     )
@@ -101,6 +116,9 @@ def replay(host: Host) -> Outcome:
         return skipped(NO_RUN)
     if len(run["attempts"]) < 2:
         return skipped("no node was killed in this run")
+    promise = run["expected"].get("resume")
+    if promise is None:
+        return skipped("the test case promises nothing of a resume")
     first, second = (
         {r["step"]: r["loss"] for r in attempt["records"] if r["event"] == "step"}
         for attempt in run["attempts"][:2]
@@ -109,10 +127,12 @@ def replay(host: Host) -> Outcome:
     if not both:
         return skipped("no step was done twice")
     worst = max(abs(first[step] - second[step]) for step in both)
+    tolerance = 0.0 if promise == "bit-identical" else float(promise)
     return judged(
-        all(first[step] == second[step] for step in both),  # never so where one is not a number
+        # Never so where one is not a number.
+        all(abs(first[step] - second[step]) <= tolerance * abs(first[step]) for step in both),
         f"{len(both)} steps, largest difference {worst:g}",
-        "no difference",
+        f"within {tolerance:g} of the loss" if tolerance else "no difference",
         "same state, same data, same arithmetic",
         reason="optimiser, data loader or random state was not restored",
         remedy="look at what the checkpoint holds",
@@ -121,15 +141,17 @@ def replay(host: Host) -> Outcome:
 
 @check("throughput", "training", "Samples go through")
 def throughput(host: Host) -> Outcome:
-    """Median samples per second of the logged steps."""
+    """Median tokens or samples per second of the logged steps."""
     run = _run(host)
     if run is None:
         return skipped(NO_RUN)
-    rates = sorted(float(r["samples_per_s"]) for r in _records(run, "step"))
+    steps = _records(run, "step")
+    unit = "tokens" if any("tokens_per_s" in step for step in steps) else "samples"
+    rates = sorted(float(step[f"{unit}_per_s"]) for step in steps if f"{unit}_per_s" in step)
     median = rates[len(rates) // 2] if rates else 0.0
     return judged(
         all(map(math.isfinite, rates)) and median > 0,
-        f"{median:.0f} samples/s, the median step",
+        f"{median:.0f} {unit}/s, the median step",
         "more than none",
         "run.json",
     )

@@ -145,15 +145,20 @@ def _table(record: "RunRecord", summary: "Summary") -> object:
     table.add_column("value", justify="right")
     table.add_column("promised", justify="right")
     expected = record.expected
-    rows = [
-        (
-            f"accuracy on {summary.held_out} held-out samples",
-            f"{summary.accuracy:.4f}",
-            f"at least {expected['accuracy']}",
-        ),
+    rows = []
+    for name, figure, bound in (
+        ("accuracy", summary.accuracy, "at least"),
+        ("loss", summary.loss, "at most"),
+    ):
+        if figure is not None:
+            promise = expected.get(name)
+            promised = f"{bound} {promise}" if promise is not None else ""
+            of = f"{name} on {summary.held_out} held-out samples"
+            rows.append((of, f"{figure:.4f}", promised))
+    rows += [
         ("processes", str(summary.world_size), str(expected["world_size"])),
         ("steps", str(summary.steps), ""),
-        ("samples per second", f"{summary.samples_per_s:.0f}", ""),
+        (summary.unit.replace("_per_s", " per second"), f"{summary.rate:.0f}", ""),
     ]
     for attempt in record.attempts:
         if attempt.killed is not None:
@@ -163,7 +168,7 @@ def _table(record: "RunRecord", summary: "Summary") -> object:
         same = summary.replayed if summary.replay_differs_at is None else "not all"
         rows += [
             ("resumed from the checkpoint", f"of step {summary.resumed_at}", ""),
-            (f"equal losses in {summary.replayed} repeated steps", str(same), "all"),
+            (f"losses as promised in {summary.replayed} repeated steps", str(same), "all"),
         ]
     rows.append(("seconds", f"{record.seconds:.1f}", ""))
     for row in rows:

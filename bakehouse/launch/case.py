@@ -1,41 +1,77 @@
 """case.yml: the one description of a test case."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.stacks import documents
-from bakehouse.stacks.stack import suggestion
+from bakehouse.stacks.validation import Model, suggestion, validate
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Device = Literal["cpu", "gpu", "neuron"]
+Launcher = Literal["docker", "slurm", "kubernetes", "batch"]
 Text = Annotated[str, Field(min_length=1)]
 RelativePath = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][\w.-]*)*$")
 ]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Parallelism(_Model):
+class Parallelism(Model):
     """How the work is split, and what carries the messages."""
 
     strategy: Text
-    backend: Literal["gloo", "nccl"]
+    backend: Literal["gloo", "nccl", "neuron"]
 
 
-class Configuration(_Model):
-    """One file of hyperparameters, in the folder of the case."""
+class Splits(Model):
+    """How a model is cut over processes; what is left of the world size is data parallelism."""
+
+    tensor: int = Field(default=1, ge=1)
+    pipeline: int = Field(default=1, ge=1)
+    context: int = Field(default=1, ge=1)
+    expert: int = Field(default=1, ge=1)
+
+    @property
+    def processes(self) -> int:
+        """Processes that hold one whole copy of the model; expert parallelism shares with data."""
+        return self.tensor * self.pipeline * self.context
+
+
+class Expected(Model):
+    """A figure that somebody reported, and where."""
+
+    figure: Text
+    on: Text
+    source: Text
+
+
+class Configuration(Model):
+    """One file of hyperparameters, in the folder of the case.
+
+    Attributes:
+        device: The least hardware that it trains on.
+        splits: The world size must be a multiple of their product.
+        nodes: How many nodes it is meant for; the case's own resources otherwise.
+        instance: The EC2 instance type that it is meant for.
+        accuracy: As in the case's checks, where it is not the default configuration.
+        loss: Likewise.
+    """
 
     path: RelativePath
     about: Text
+    device: Device = "cpu"
+    splits: Splits = Splits()
+    nodes: int | None = Field(default=None, ge=1)
+    instance: Text | None = None
+    accuracy: float | None = Field(default=None, gt=0, le=1)
+    loss: float | None = Field(default=None, gt=0)
+    expected: list[Expected] = Field(default_factory=list)
 
 
-class Dataset(_Model):
+class Dataset(Model):
     """What is trained on. `real` is false for generated data."""
 
     name: Text
@@ -46,7 +82,7 @@ class Dataset(_Model):
     licence: Text
 
 
-class Resources(_Model):
+class Resources(Model):
     """What a run takes if the user does not say otherwise."""
 
     nodes: int = Field(ge=1)
@@ -55,33 +91,64 @@ class Resources(_Model):
     memory_gib_per_process: float = Field(gt=0)
 
 
-class Checks(_Model):
-    """What a run is expected to reach.
+class Checks(Model):
+    """What a run of the default configuration is expected to reach.
 
     Attributes:
         accuracy: Least share of held-out samples that are classified rightly.
+        loss: Greatest mean loss on the held-out samples, in nats.
         world_size: Processes, with the case's own resources.
-        resume: bit-identical: a resumed run ends in the very parameters of an unbroken one.
+        resume: bit-identical: a resumed run repeats the very losses of an unbroken one; a number is
+            the greatest relative difference. None for a case that does not resume.
     """
 
-    accuracy: float = Field(gt=0, le=1)
+    accuracy: float | None = Field(default=None, gt=0, le=1)
+    loss: float | None = Field(default=None, gt=0)
     world_size: int = Field(ge=1)
-    resume: Literal["bit-identical"]
+    resume: Literal["bit-identical"] | Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        if (self.accuracy is None) == (self.loss is None):
+            raise ValueError("give either accuracy or loss: what a run must reach")
+        return self
 
 
-class Case(_Model):
-    """One test case."""
+class Status(Model):
+    """What was seen of a case on the reference machine, which has no accelerator.
+
+    Attributes:
+        how: native: its framework trains unmodified; patched: with the named changes; shim: calls
+            to an accelerator are led to the CPU; imports: it is imported and configured, and does
+            not train; unverified: nothing of it ran.
+        about: One sentence.
+    """
+
+    how: Literal["native", "patched", "shim", "imports", "unverified"]
+    about: Text
+
+
+class Case(Model):
+    """One test case.
+
+    Attributes:
+        start: torchrun, or `ranks`: a Python process for each rank, by the shared `training.start`.
+        shared: Folders of containers/shared that are copied beside the entry point.
+    """
 
     name: Name
     title: Text
     base: Text
     stack: Text
     entry_point: RelativePath
+    start: Literal["torchrun", "ranks"] = "torchrun"
+    shared: list[Name] = Field(default_factory=list)
     parallelism: Parallelism
     default_configuration: Name
     configurations: dict[Name, Configuration] = Field(min_length=1)
     dataset: Dataset
-    launchers: list[Literal["docker"]] = Field(min_length=1)
+    launchers: list[Launcher] = Field(min_length=1)
+    status: Status
     resources: Resources
     checks: Checks
 
@@ -97,7 +164,24 @@ class Case(_Model):
                 f"checks.world_size is {self.checks.world_size}, but resources make {processes} "
                 f"processes ({self.resources.nodes} nodes x {self.resources.processes_per_node})"
             )
+        if processes % (whole := self.configuration(None).splits.processes):
+            raise ValueError(
+                f"resources make {processes} processes, but a copy of the model in "
+                f"{self.default_configuration} takes {whole}"
+            )
         return self
+
+    def promised(self, name: str) -> dict[str, Any]:
+        """What a run of a configuration is expected to reach: the keys of `Checks`.
+
+        Raises:
+            InputError: The case has no such configuration.
+        """
+        promises = self.checks.model_dump()
+        if name != self.default_configuration:
+            one = self.configuration(name)
+            promises |= {"accuracy": one.accuracy, "loss": one.loss}
+        return promises
 
     def configuration(self, name: str | None) -> Configuration:
         """A configuration by name; the default one for None.
@@ -109,7 +193,7 @@ class Case(_Model):
         if chosen not in self.configurations:
             raise InputError(
                 f"the test case {self.name} has no configuration {chosen}",
-                where="--configuration",
+                where="--model",
                 remedy=suggestion(chosen, self.configurations),
             )
         return self.configurations[chosen]
@@ -138,10 +222,7 @@ def parse(document: documents.Document) -> Case:
     Raises:
         InputError: At the first thing that is wrong.
     """
-    try:
-        case = Case.model_validate(document.data)
-    except ValidationError as error:
-        raise _explained(document, error) from error
+    case = validate(Case, document.data, document, schema="case.json")
     folder = document.path.parent
     if case.name != folder.name:
         raise InputError(
@@ -152,11 +233,13 @@ def parse(document: documents.Document) -> Case:
     _demand_file(document, folder, ("entry_point",), case.entry_point)
     for key, configuration in case.configurations.items():
         _demand_file(document, folder, ("configurations", key, "path"), configuration.path)
+    for number, name in enumerate(case.shared):
+        _demand_file(document, layout.SHARED, ("shared", number), f"{name}/__init__.py")
     return case
 
 
 def _demand_file(
-    document: documents.Document, folder: Path, keys: tuple[str, ...], path: str
+    document: documents.Document, folder: Path, keys: tuple[str | int, ...], path: str
 ) -> None:
     if not (folder / path).is_file():
         raise InputError(
@@ -164,31 +247,3 @@ def _demand_file(
             where=document.where(keys),
             remedy="correct the path, or add the file",
         )
-
-
-def _explained(document: documents.Document, error: ValidationError) -> InputError:
-    # A mistyped key is both missing and unknown: the unknown one is what the user looks for.
-    mistakes = error.errors()
-    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
-    keys = [part for part in first["loc"] if part != "[key]"]
-    reason = first["msg"].removeprefix("Value error, ")
-    remedy = "containers/cpu-ddp/case.yml is a complete example"
-    if first["type"] == "extra_forbidden":
-        model = _model_at(keys[:-1])
-        reason = f"unknown key {keys[-1]}"
-        remedy = suggestion(str(keys[-1]), model.model_fields)
-    elif first["type"] == "missing":
-        reason = f"{keys[-1]} is missing"
-        remedy = "add it"
-    return InputError(reason, where=document.where(keys), remedy=remedy)
-
-
-def _model_at(keys: list[str | int]) -> type[_Model]:
-    sections: dict[str, type[_Model]] = {
-        "parallelism": Parallelism,
-        "configurations": Configuration,
-        "dataset": Dataset,
-        "resources": Resources,
-        "checks": Checks,
-    }
-    return sections.get(str(keys[0]), Case) if keys else Case

@@ -5,11 +5,12 @@ ends with status 1 when one is out of date.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from bakehouse import layout
 from bakehouse.errors import BakehouseError, CheckError, InputError
-from bakehouse.launch.case import Case, case_names, load_case
+from bakehouse.launch.case import Case, Configuration, case_names, load_case
 
 BEGIN = "<!-- BEGIN GENERATED -->"
 END = "<!-- END GENERATED -->"
@@ -17,32 +18,60 @@ NOTICE = "<!-- Generated from case.yml by `python -m bakehouse.launch.case_readm
 
 
 def table(case: Case) -> str:
-    """The facts of a test case as Markdown."""
+    """The facts of a test case as Markdown: what it is, and its configurations."""
+    lines = ["| what | value |", "|---|---|"]
+    lines += [f"| {what} | {_in_cell(value)} |" for what, value in _facts(case)]
+    lines += ["", "| configuration | what | runs on | meant for |", "|---|---|---|---|"]
+    lines += [_row(case, name, one) for name, one in case.configurations.items()]
+    figures = [(name, e) for name, one in case.configurations.items() for e in one.expected]
+    if figures:
+        lines += ["", "| configuration | figure | reported on | by |", "|---|---|---|---|"]
+        lines += [
+            f"| `{name}` | {_in_cell(e.figure)} | {_in_cell(e.on)} | {e.source} |"
+            for name, e in figures
+        ]
+    return "\n".join(lines)
+
+
+def _facts(case: Case) -> Iterator[tuple[str, str]]:
     resources, checks, data = case.resources, case.checks, case.dataset
     real = "real" if data.real else "generated"
-    rows = [
-        ("base image", f"`{case.base}`"),
-        ("stack", f"`{case.stack}`"),
-        ("entry point", f"`{case.entry_point}`"),
-        ("parallelism", f"{case.parallelism.strategy} over {case.parallelism.backend}"),
-        *(
-            (f"configuration `{name}`", _with_default(case, name, configuration.about))
-            for name, configuration in case.configurations.items()
-        ),
-        ("data", f"{data.name} ({real}): {data.samples} samples, {data.held_out} held out"),
-        ("data come from", data.source),
-        ("licence of the data", data.licence),
-        ("launchers", ", ".join(case.launchers)),
-        ("nodes x processes", f"{resources.nodes} x {resources.processes_per_node}"),
-        ("threads of a process", str(resources.threads_per_process)),
-        ("memory of a process", f"{resources.memory_gib_per_process:g} GiB"),
-        ("promised accuracy", f"at least {checks.accuracy:g} on the held-out samples"),
-        ("promised processes", str(checks.world_size)),
-        ("promised resume", checks.resume),
-    ]
-    lines = ["| what | value |", "|---|---|"]
-    lines += [f"| {what} | {_in_cell(value)} |" for what, value in rows]
-    return "\n".join(lines)
+    yield "base image", f"`{case.base}`"
+    yield "stack", f"`{case.stack}`"
+    yield "entry point", f"`{case.entry_point}`"
+    yield "parallelism", f"{case.parallelism.strategy} over {case.parallelism.backend}"
+    yield "data", f"{data.name} ({real}): {data.samples} samples, {data.held_out} held out"
+    yield "data come from", data.source
+    yield "licence of the data", data.licence
+    yield "launchers", ", ".join(case.launchers)
+    yield "seen here", f"{case.status.how}: {case.status.about}"
+    yield "nodes x processes", f"{resources.nodes} x {resources.processes_per_node}"
+    yield "threads of a process", str(resources.threads_per_process)
+    yield "memory of a process", f"{resources.memory_gib_per_process:g} GiB"
+    if checks.accuracy is not None:
+        yield "promised accuracy", f"at least {checks.accuracy:g} on the held-out samples"
+    if checks.loss is not None:
+        yield "promised loss", f"at most {checks.loss:g} on the held-out samples"
+    yield "promised processes", str(checks.world_size)
+    yield "promised resume", _resume(checks.resume)
+
+
+def _resume(promise: str | float | None) -> str:
+    if promise is None:
+        return "none"
+    if isinstance(promise, str):
+        return promise
+    return f"the losses of an unbroken run, within {promise:g} of their value"
+
+
+def _row(case: Case, name: str, one: Configuration) -> str:
+    default = " (default)" if name == case.default_configuration else ""
+    splits = one.splits.model_dump()
+    cut = ", ".join(f"{axis} {size}" for axis, size in splits.items() if size > 1)
+    nodes = f"{one.nodes} x " if one.nodes else ""
+    meant = f"{nodes}{one.instance}" if one.instance else "any machine"
+    about = one.about + (f" ({cut})" if cut else "")
+    return f"| `{name}`{default} | {_in_cell(about)} | {one.device} | {meant} |"
 
 
 def render(readme: Path, case: Case) -> str:
@@ -94,10 +123,6 @@ def main(arguments: list[str]) -> None:
     for readme, text in stale.items():
         readme.write_text(text, encoding="utf-8")
         sys.stdout.write(f"wrote {readme}\n")
-
-
-def _with_default(case: Case, name: str, about: str) -> str:
-    return f"{about} (default)" if name == case.default_configuration else about
 
 
 def _in_cell(text: str) -> str:

@@ -58,7 +58,9 @@ class RunProgress:
             case "step":
                 self._move(record)
             case "final":
-                self._say(f"step {record['step']}: accuracy {record['accuracy']:.4f}")
+                reached = [k for k in ("accuracy", "loss") if k in record]
+                figures = ", ".join(f"{k} {record[k]:.4f}" for k in reached)
+                self._say(f"step {record['step']}: {figures} on held-out samples")
             case "error":
                 self._say(f"the training stops itself: {record.get('message')}")
 

@@ -43,7 +43,7 @@ class Request:
     def expected(self) -> dict[str, Any]:
         """What the case promises, for as many processes as this run has."""
         return {
-            **self.case.checks.model_dump(),
+            **self.case.promised(self.configuration),
             "world_size": self.nodes * self.processes_per_node,
         }
 

@@ -6,27 +6,35 @@ from typing import Any
 
 from bakehouse.launch.run_record import Attempt, RunRecord
 
+RATES = ("tokens_per_s", "samples_per_s")
+"""How a training says how fast it was; of both, tokens."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """The figures of a run that came to its end.
 
     Attributes:
-        accuracy: Share of held-out samples classified rightly.
-        samples_per_s: Mean over the last attempt.
+        accuracy: Share of held-out samples classified rightly; None where the case measures a loss.
+        loss: Mean loss on the held-out samples; None where the case measures an accuracy.
+        rate: Mean over the last attempt, in `unit`.
+        unit: samples_per_s or tokens_per_s.
         resumed_at: Step of the checkpoint that the last attempt continued from; None if it began.
         replayed: Steps that were logged before the kill and again after the resume.
-        replay_differs_at: First replayed step whose loss is not the same; None if all are.
+        replay_differs_at: First replayed step whose loss differs more than promised; None if all
+            are as promised.
         problems: What is not as the test case promises; empty for a good run.
     """
 
     attempts: int
     steps: int
-    accuracy: float
+    accuracy: float | None
+    loss: float | None
     held_out: int
     world_size: int
-    samples_per_s: float
-    parameters_sha256: str
+    rate: float
+    unit: str
+    parameters_sha256: str | None
     resumed_at: int | None
     replayed: int
     replay_differs_at: int | None
@@ -40,7 +48,9 @@ def summarise(record: RunRecord) -> Summary:
     resumed = last.events("resume")
     world_size = int(last.events("start")[0]["world_size"])
     pairs = _replayed(record.attempts)
-    different = [step for step, (before, after) in sorted(pairs.items()) if before != after]
+    promise = record.expected.get("resume")
+    different = [step for step, pair in sorted(pairs.items()) if not as_promised(promise, *pair)]
+    unit = next(name for name in RATES if name in final)
     problems = list(_broken_promises(record.expected, final, world_size))
     if len(record.attempts) > 1 and not resumed:
         problems.append("the last attempt began from nothing instead of from a checkpoint")
@@ -52,16 +62,32 @@ def summarise(record: RunRecord) -> Summary:
     return Summary(
         attempts=len(record.attempts),
         steps=int(final["step"]),
-        accuracy=float(final["accuracy"]),
+        accuracy=final.get("accuracy"),
+        loss=final.get("loss"),
         held_out=int(final["held_out"]),
         world_size=world_size,
-        samples_per_s=float(final["samples_per_s"]),
-        parameters_sha256=str(final["parameters_sha256"]),
+        rate=float(final[unit]),
+        unit=unit,
+        parameters_sha256=final.get("parameters_sha256"),
         resumed_at=int(resumed[0]["step"]) if resumed else None,
         replayed=len(pairs),
         replay_differs_at=different[0] if different else None,
         problems=problems,
     )
+
+
+def as_promised(promise: str | float | None, before: float, after: float) -> bool:
+    """Whether a step that was done twice came out as the case promises.
+
+    Args:
+        promise: "bit-identical", or the greatest relative difference; None promises nothing.
+        before: Its loss before the kill.
+        after: Its loss after the resume. What is not a number keeps no promise.
+    """
+    if promise is None:
+        return True
+    tolerance = 0.0 if isinstance(promise, str) else promise
+    return abs(before - after) <= tolerance * abs(before)
 
 
 def _replayed(attempts: list[Attempt]) -> dict[int, tuple[float, float]]:
@@ -75,7 +101,10 @@ def _replayed(attempts: list[Attempt]) -> dict[int, tuple[float, float]]:
 def _broken_promises(
     expected: dict[str, Any], final: dict[str, Any], world_size: int
 ) -> Iterator[str]:
-    if final["accuracy"] < expected["accuracy"]:
-        yield f"accuracy {final['accuracy']:.4f} is below the promised {expected['accuracy']}"
+    least, most = expected.get("accuracy"), expected.get("loss")
+    if least is not None and not final["accuracy"] >= least:
+        yield f"accuracy {final['accuracy']:.4f} is below the promised {least}"
+    if most is not None and not final["loss"] <= most:
+        yield f"held-out loss {final['loss']:.4f} is above the promised {most}"
     if world_size != expected["world_size"]:
         yield f"{world_size} processes trained together, not {expected['world_size']}"

@@ -163,10 +163,13 @@ def _numbers(run: dict[str, Any]) -> list[tuple[str, str]]:
         of = f"accuracy on {final.get('held_out', UNKNOWN)} held-out samples"
         of += f", at least {100 * promised:g} % promised" if promised is not None else ""
         found.append((f"{100 * final['accuracy']:.1f} %", of))
-    if "samples_per_s" in final:
-        found.append(
-            (f"{final['samples_per_s']:.0f}", "samples per second, mean of the last attempt")
-        )
+    if "loss" in final:
+        found.append((f"{final['loss']:.3f}", "mean loss on held-out samples"))
+    found += [
+        (f"{final[f'{unit}_per_s']:.0f}", f"{unit} per second, mean of the last attempt")
+        for unit in ("tokens", "samples")
+        if f"{unit}_per_s" in final
+    ]
     if "nodes" in run:
         found.append((f"{run['nodes']} × {run['processes_per_node']}", "nodes × processes"))
         found.append((str(len(run["attempts"])), "attempts"))

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, RootModel
 
 from bakehouse.images import Images
+from bakehouse.launch.case import Case
 from bakehouse.layout import ROOT
 from bakehouse.stacks.constraints import Rules
 from bakehouse.stacks.instances import Instances
@@ -26,6 +27,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "constraints.json": Rules,
     "instances.json": Instances,
     "images.json": Images,
+    "case.json": Case,
 }
 
 

@@ -58,7 +58,10 @@ def validate(
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _explained(error.errors()[0], model, document, keys, schema) from error
+        # A mistyped key is both missing and unknown: the unknown one is what the user looks for.
+        mistakes = error.errors()
+        first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
+        raise _explained(first, model, document, keys, schema) from error
 
 
 def suggestion(wrong: str, choices: Iterable[str]) -> str:

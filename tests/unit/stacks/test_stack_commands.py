@@ -150,13 +150,14 @@ def test_schemas_are_compared_and_written(tree: StackTree) -> None:
     missing = tree.run("stack", "schema", "--check")
     assert missing.returncode == 1
     assert (
-        "out of date: stack.json, constraints.json, instances.json, images.json" in missing.stderr
+        "out of date: stack.json, constraints.json, instances.json, images.json, case.json"
+        in missing.stderr
     )
     assert "remedy: run `bakehouse stack schema`" in missing.stderr
     assert not folder.exists(), "a comparison writes nothing"
     written = tree.run("stack", "schema")
     assert written.returncode == 0
-    assert written.stdout.count("wrote ") == 4
+    assert written.stdout.count("wrote ") == 5
     assert tree.run("stack", "schema", "--check").returncode == 0
     assert tree.run("stack", "schema").stdout == ""
     (folder / "images.json").write_text((folder / "images.json").read_text() + "\n")

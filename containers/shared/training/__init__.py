@@ -1,0 +1,1 @@
+"""What test cases share: text, records, speed, checkpoints, and a starter of ranks."""
