@@ -181,7 +181,7 @@ class Case(Model):
         if name != self.default_configuration:
             one = self.configuration(name)
             promises |= {"accuracy": one.accuracy, "loss": one.loss}
-        return promises
+        return {what: value for what, value in promises.items() if value is not None}
 
     def configuration(self, name: str | None) -> Configuration:
         """A configuration by name; the default one for None.

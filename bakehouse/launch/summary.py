@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bakehouse.checks.training import as_promised
 from bakehouse.launch.run_record import Attempt, RunRecord
 
 RATES = ("tokens_per_s", "samples_per_s")
@@ -74,20 +75,6 @@ def summarise(record: RunRecord) -> Summary:
         replay_differs_at=different[0] if different else None,
         problems=problems,
     )
-
-
-def as_promised(promise: str | float | None, before: float, after: float) -> bool:
-    """Whether a step that was done twice came out as the case promises.
-
-    Args:
-        promise: "bit-identical", or the greatest relative difference; None promises nothing.
-        before: Its loss before the kill.
-        after: Its loss after the resume. What is not a number keeps no promise.
-    """
-    if promise is None:
-        return True
-    tolerance = 0.0 if isinstance(promise, str) else promise
-    return abs(before - after) <= tolerance * abs(before)
 
 
 def _replayed(attempts: list[Attempt]) -> dict[int, tuple[float, float]]:

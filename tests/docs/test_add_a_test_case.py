@@ -68,4 +68,4 @@ def test_the_checks_speak_of_the_run(built: Copy) -> None:
     done = built.bakehouse("check", CASE, "--json")
     assert done.returncode == 0, done.stderr
     training = {r["id"]: r["status"] for r in json.loads(done.stdout) if r["group"] == "training"}
-    assert training["accuracy"] == training["resume"] == training["replay"] == "pass"
+    assert training["held-out"] == training["resume"] == training["replay"] == "pass"

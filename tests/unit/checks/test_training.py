@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
     "outcome": "done",
     "nodes": 2,
     "processes_per_node": 2,
-    "expected": {"accuracy": 0.95, "world_size": 4},
+    "expected": {"accuracy": 0.95, "world_size": 4, "resume": "bit-identical"},
     "attempts": [
         {
             "killed": {"node": 1},
@@ -96,9 +96,10 @@ def attempts(run: dict[str, Any], number: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("check", "change"),
     [
-        ("accuracy", lambda run: attempts(run, 1)[-1].update(accuracy=0.94)),
-        ("accuracy", lambda run: attempts(run, 1).pop()),
-        ("accuracy", lambda run: run.update(outcome="failed")),
+        ("held-out", lambda run: attempts(run, 1)[-1].update(accuracy=0.94)),
+        ("held-out", lambda run: attempts(run, 1)[-1].update(accuracy=float("nan"))),
+        ("held-out", lambda run: attempts(run, 1).pop()),
+        ("held-out", lambda run: run.update(outcome="failed")),
         ("loss", lambda run: attempts(run, 1)[3].update(loss=9.0)),
         ("loss", lambda run: attempts(run, 0)[2].update(loss=float("nan"))),
         ("world-size", lambda run: attempts(run, 1)[0].update(world_size=2)),
@@ -120,6 +121,47 @@ def test_a_run_that_went_wrong_fails(
     found = judge(check, change)
     assert found.status == "fail"
     assert found.reason
+
+
+def test_a_loss_is_judged_where_one_is_promised(judge: Callable[..., Outcome]) -> None:
+    def change(loss: float) -> Change:
+        def run(content: dict[str, Any]) -> None:
+            content["expected"] = {"loss": 2.5, "world_size": 4}
+            attempts(content, 1)[-1] = {"event": "final", "step": 4, "loss": loss, "held_out": 9}
+
+        return run
+
+    assert judge("held-out", change(2.5)).status == "pass"
+    assert judge("held-out", change(2.51)).status == "fail"
+    assert judge("held-out", change(float("nan"))).status == "fail"
+
+
+def test_what_nobody_promised_is_not_judged(judge: Callable[..., Outcome]) -> None:
+    for check in ("held-out", "replay"):
+        found = judge(check, lambda run: run.update(expected={"world_size": 4}))
+        assert found.status == "skip"
+        assert "promises nothing" in found.reason
+
+
+def test_a_resume_may_differ_as_much_as_promised(judge: Callable[..., Outcome]) -> None:
+    def change(loss: float) -> Change:
+        def run(content: dict[str, Any]) -> None:
+            content["expected"]["resume"] = 0.001
+            attempts(content, 1)[2].update(loss=loss)
+
+        return run
+
+    assert judge("replay", change(1.5014)).status == "pass"
+    assert judge("replay", change(1.5016)).status == "fail"
+
+
+def test_throughput_is_of_tokens_where_tokens_are_counted(judge: Callable[..., Outcome]) -> None:
+    def change(run: dict[str, Any]) -> None:
+        for record in (*attempts(run, 0), *attempts(run, 1)):
+            if record["event"] == "step":
+                record["tokens_per_s"] = 10 * record.pop("samples_per_s")
+
+    assert judge("throughput", change).measured == "1000 tokens/s, the median step"
 
 
 def test_a_case_that_logs_every_fifth_step_may_resume(judge: Callable[..., Outcome]) -> None:

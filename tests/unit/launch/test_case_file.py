@@ -8,7 +8,7 @@ import pytest
 from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.images import load_images
-from bakehouse.launch.case import case_names, load_case, parse
+from bakehouse.launch.case import Splits, case_names, load_case, parse
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import stack_names
 
@@ -34,7 +34,8 @@ def error_of(folder: Path, old: str, new: str) -> str:
 @pytest.mark.parametrize("name", case_names())
 def test_every_case_loads_and_fits_the_list_of_images(name: str) -> None:
     case = load_case(name)
-    image = next(i for i in load_images().values() if i.kind == "case" and i.case == name)
+    image = load_images()[name]
+    assert (image.kind, image.case) == ("case", name)
     parent = load_images()[str(image.parent)]
     assert (case.base, case.stack) == (image.parent, parent.stack)
     assert case.stack in stack_names()
@@ -51,8 +52,8 @@ def test_an_unknown_case_suggests_a_near_one() -> None:
 
 
 def test_an_unknown_key_is_told_with_line_and_suggestion(folder: Path) -> None:
-    error = error_of(folder, "  accuracy: 0.95", "  acuracy: 0.95")
-    assert "case.yml:41: checks.acuracy: unknown key acuracy" in error
+    error = error_of(folder, "  accuracy: 0.95\n  world", "  acuracy: 0.95\n  world")
+    assert "case.yml:46: checks.acuracy: unknown key acuracy" in error
     assert "did you mean accuracy?" in error
 
 
@@ -65,12 +66,21 @@ def test_a_missing_key_is_told_with_its_section(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "where", "reason"),
     [
-        ("  nodes: 2", '  nodes: "2"', "resources.nodes", "valid integer"),
+        ("  nodes: 2", '  nodes: "2"', "resources.nodes", "a whole number, not a text"),
         ("  nodes: 2", "  nodes: 0", "resources.nodes", "greater than or equal to 1"),
-        ("  accuracy: 0.95", "  accuracy: 95", "checks.accuracy", "less than or equal to 1"),
-        ("  real: true", "  real: maybe", "dataset.real", "valid boolean"),
-        ("  backend: gloo", "  backend: mpi", "parallelism.backend", "'gloo' or 'nccl'"),
-        ("launchers: [docker]", "launchers: []", "launchers", "at least 1 item"),
+        ("  accuracy: 0.95\n  world", "  accuracy: 95\n  world", "checks.accuracy", "equal to 1"),
+        ("  accuracy: 0.95\n  world", "  world", "checks", "give either accuracy or loss"),
+        ("  resume: bit", "  loss: 2\n  resume: bit", "checks", "give either accuracy or loss"),
+        ("entry_point:", "shared: [none]\nentry_point:", "shared.0", "no file none/__init__.py"),
+        ("  how: native", "  how: perhaps", "status.how", "Input should be 'native'"),
+        ("  real: true", "  real: maybe", "dataset.real", "true or false, not a text"),
+        ("  backend: gloo", "  backend: mpi", "parallelism.backend", "'gloo', 'nccl' or 'neuron'"),
+        (
+            "launchers: [docker, slurm, kubernetes, batch]",
+            "launchers: []",
+            "launchers",
+            "at least 1 item",
+        ),
         ("entry_point: train.py", "entry_point: /bin/sh", "entry_point", "match pattern"),
         ("entry_point: train.py", "entry_point: ../x.py", "entry_point", "match pattern"),
         ("entry_point: train.py", "entry_point: x.py", "entry_point", "there is no file x.py"),
@@ -96,6 +106,28 @@ def test_a_wrong_value_is_told_with_place_and_reason(
     error = error_of(folder, old, new)
     assert where in error
     assert reason in error
+
+
+def test_what_a_copy_of_the_model_takes_must_divide_the_processes(folder: Path) -> None:
+    about = "    about: two convolutions and one hidden layer, 300 steps\n"
+    error = error_of(folder, about, f"{about}    splits: {{tensor: 3}}\n")
+    assert "resources make 4 processes, but a copy of the model in digits-cnn takes 3" in error
+
+
+def test_splits_are_of_one_copy_of_the_model() -> None:
+    assert Splits(tensor=2, pipeline=3, context=5, expert=7).processes == 30
+
+
+def test_promises_are_of_a_configuration() -> None:
+    case = load_case("cpu-ddp")
+    world = {"world_size": 4, "resume": "bit-identical"}
+    assert case.promised("digits-cnn") == {"accuracy": 0.95, **world}
+    assert case.promised("digits-mlp") == {"accuracy": 0.95, **world}
+    silent = case.configurations["digits-mlp"].model_copy(update={"accuracy": None})
+    changed = case.model_copy(
+        update={"configurations": {**case.configurations, "digits-mlp": silent}}
+    )
+    assert changed.promised("digits-mlp") == world
 
 
 def test_an_unknown_configuration_lists_those_that_exist() -> None:

@@ -27,5 +27,5 @@ def test_the_milestones_are_told_and_not_each_step() -> None:
         "2: starting the nodes",
         "2: resumed from the checkpoint of step 80",
         "2: the training stops itself: [bold]nan[/bold]",
-        "2: step 300: accuracy 0.9700",
+        "2: step 300: accuracy 0.9700 on held-out samples",
     ]

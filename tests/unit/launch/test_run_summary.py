@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bakehouse.checks.training import as_promised
 from bakehouse.launch.run_record import Attempt, RunRecord
 from bakehouse.launch.summary import summarise
 
@@ -53,6 +54,44 @@ def test_a_good_run_has_no_problems() -> None:
     assert summary.problems == []
     assert (summary.attempts, summary.steps, summary.accuracy) == (1, 300, 0.97)
     assert (summary.resumed_at, summary.replayed) == (None, 0)
+    assert (summary.rate, summary.unit, summary.loss) == (100.0, "samples_per_s", None)
+
+
+@pytest.mark.parametrize(
+    ("loss", "problems"),
+    [
+        (2.5, []),
+        (2.6, ["held-out loss 2.6000 is above the promised 2.5"]),
+        (float("nan"), ["held-out loss nan is above the promised 2.5"]),
+    ],
+)
+def test_a_promised_loss_is_an_upper_bound(loss: float, problems: list[str]) -> None:
+    record = run(attempt(1, range(1, 301), final=True))
+    record.expected = {"loss": 2.5, "world_size": 4}
+    final = record.attempts[0].records[-1]
+    del final["accuracy"], final["samples_per_s"], final["parameters_sha256"]
+    final |= {"loss": loss, "tokens_per_s": 7.0}
+    summary = summarise(record)
+    assert summary.problems == problems
+    assert (summary.rate, summary.unit, summary.accuracy) == (7.0, "tokens_per_s", None)
+
+
+@pytest.mark.parametrize(
+    ("promise", "before", "after", "kept"),
+    [
+        ("bit-identical", 2.0, 2.0, True),
+        ("bit-identical", 2.0, 2.0000001, False),
+        ("bit-identical", float("nan"), float("nan"), False),
+        (0.001, 2.0, 2.0019, True),
+        (0.001, 2.0, 2.0021, False),
+        (0.001, 2.0, float("nan"), False),
+        (None, 2.0, 9.0, True),
+    ],
+)
+def test_steps_done_twice_come_out_as_promised(
+    promise: str | float | None, before: float, after: float, kept: bool
+) -> None:
+    assert as_promised(promise, before, after) is kept
 
 
 def test_a_good_resume_repeats_steps_with_equal_losses() -> None:

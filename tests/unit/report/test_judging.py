@@ -141,7 +141,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 RUN = {
     "image_id": IMAGE_ID, "outcome": "done", "nodes": 1, "processes_per_node": 1, "seconds": 1.0,
-    "expected": {"accuracy": 0.5},
+    "expected": {"accuracy": 0.5, "resume": "bit-identical"},
     "attempts": [{"killed": None, "exit_statuses": [0], "records": [
         {"event": "start", "world_size": 1},
         {"event": "step", "step": 1, "loss": 2.0, "samples_per_s": 9.0},

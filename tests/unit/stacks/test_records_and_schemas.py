@@ -128,6 +128,7 @@ FILES = {
     "constraints.json": [ROOT / "stacks" / "constraints.yml"],
     "instances.json": [ROOT / "stacks" / "instances.yml"],
     "images.json": [ROOT / "images.yml"],
+    "case.json": sorted((ROOT / "containers").glob("*/case.yml")),
 }
 
 
@@ -135,6 +136,7 @@ FILES = {
 def test_each_schema_is_valid_and_our_files_fit_it(name: str) -> None:
     content = json.loads((schema.SCHEMAS / name).read_text())
     Draft202012Validator.check_schema(content)
+    assert FILES[name]
     for path in FILES[name]:
         reader = YAML(typ="safe")
         reader.constructor.yaml_constructors.pop("tag:yaml.org,2002:timestamp", None)
