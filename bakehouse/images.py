@@ -164,12 +164,22 @@ def load_images(path: Path | None = None) -> dict[str, Image]:
 
 
 def get_image(name: str) -> Image:
-    """One image by name.
+    """One image by name; `case/<name>` is the first image that is made from a test case.
 
     Raises:
         InputError: There is none; says which name was perhaps meant.
     """
     images = load_images()
+    kind, _, case = name.rpartition("/")
+    if kind == "case":
+        of_case = {str(image.case): image for image in reversed(images.values()) if image.case}
+        if case not in of_case:
+            raise InputError(
+                f"no image is made from a test case {case}",
+                where=name,
+                remedy=suggestion(case, of_case),
+            )
+        return of_case[case]
     if name not in images:
         raise InputError(f"there is no image {name}", where=name, remedy=suggestion(name, images))
     return images[name]

@@ -43,7 +43,7 @@ def build_lineage(name: str, options: Options) -> list[BuildResult]:
     """Build an image and what it stands on; returns all of them, the lowest first.
 
     Args:
-        name: As in images.yml.
+        name: As in images.yml, or `case/<name>`.
         options: What to do; `no_cache` does not hold for what the image stands on.
 
     Raises:
@@ -56,8 +56,9 @@ def build_lineage(name: str, options: Options) -> list[BuildResult]:
         engine.sweep()
     below = replace(options, no_cache=False)
     results: list[BuildResult] = []
-    for image in lineage(name):
-        chosen = options if image.name == name else below
+    *_, wanted = images = lineage(name)
+    for image in images:
+        chosen = options if image is wanted else below
         results.append(_build_one(image, chosen, results[-1] if results else None))
     return results
 

@@ -24,6 +24,8 @@ Examples:
 
     bakehouse build cpu-ddp
 
+    bakehouse build case/fsdp           # the image of a test case, by the name of the case
+
     bakehouse build cpu --plan          # which layers would run, and why
 
     bakehouse build cpu --stack gpu-cuda13 --json
@@ -44,7 +46,7 @@ def register(application: typer.Typer) -> None:
     @application.command(name="build", help=HELP)
     def build_command(
         images: Annotated[
-            list[str], typer.Argument(help="Names from images.yml.", autocompletion=_images)
+            list[str], typer.Argument(help="Names from images.yml, or case/<test case>.", autocompletion=_images)
         ],
         stack: Annotated[
             str | None, typer.Option(help="Another stack.", autocompletion=stack_names)

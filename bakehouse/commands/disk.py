@@ -8,7 +8,12 @@ import typer
 from bakehouse.console import progress
 from bakehouse.images import load_images
 
-HELP = "Disks of machine images: qcow2 and raw, booted before they are kept."
+HELP = """Disks of machine images: qcow2 and raw, booted before they are kept.
+
+Example:
+
+    bakehouse disk build cpu-node
+"""
 BUILD_HELP = """
 Build an image, write its disk, and boot it to prove it.
 

@@ -9,10 +9,8 @@ import pytest
 
 from bakehouse import cli, errors
 
-COMMANDS = ("stack", "plan", "build", "run", "check", "diff", "versions", "mirror", "ami")
 
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_teaches_by_example(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bakehouse", command, "--help"],
