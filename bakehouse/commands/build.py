@@ -46,7 +46,10 @@ def register(application: typer.Typer) -> None:
     @application.command(name="build", help=HELP)
     def build_command(
         images: Annotated[
-            list[str], typer.Argument(help="Names from images.yml, or case/<test case>.", autocompletion=_images)
+            list[str],
+            typer.Argument(
+                help="Names from images.yml, or case/<test case>.", autocompletion=_images
+            ),
         ],
         stack: Annotated[
             str | None, typer.Option(help="Another stack.", autocompletion=stack_names)
