@@ -18,19 +18,48 @@ NOTICE = "<!-- Generated from case.yml by `python -m bakehouse.launch.case_readm
 
 
 def table(case: Case) -> str:
-    """The facts of a test case as Markdown: what it is, and its configurations."""
-    lines = ["| what | value |", "|---|---|"]
-    lines += [f"| {what} | {_in_cell(value)} |" for what, value in _facts(case)]
-    lines += ["", "| configuration | what | runs on | meant for |", "|---|---|---|---|"]
-    lines += [_row(case, name, one) for name, one in case.configurations.items()]
-    figures = [(name, e) for name, one in case.configurations.items() for e in one.expected]
-    if figures:
-        lines += ["", "| configuration | figure | reported on | by |", "|---|---|---|---|"]
-        lines += [
-            f"| `{name}` | {_in_cell(e.figure)} | {_in_cell(e.on)} | {e.source} |"
-            for name, e in figures
+    """What a test case's description says, as Markdown: facts, how to launch it, figures."""
+    facts = [f"| {what} | {_in_cell(value)} |" for what, value in _facts(case)]
+    rows = [_row(case, name, one) for name, one in case.configurations.items()]
+    return "\n".join(
+        [
+            *("| what | value |", "|---|---|", *facts, ""),
+            *("| configuration | what | runs on | meant for |", "|---|---|---|---|", *rows, ""),
+            *("## How to launch it", "", "```console", *_commands(case), "```", ""),
+            *("## Expected figures", "", *_figures(case)),
         ]
-    return "\n".join(lines)
+    )
+
+
+def _commands(case: Case) -> Iterator[str]:
+    """A command for each launcher, with the first configuration that is meant for a cluster."""
+    meant = [name for name, one in case.configurations.items() if one.instance]
+    name = meant[0] if meant else case.default_configuration
+    one = case.configurations[name]
+    options = f"--model {name} --nodes {one.nodes or case.resources.nodes}"
+    options += f" --instance {one.instance}" if one.instance else ""
+    yield f"bakehouse build case/{case.name}"
+    for launcher in case.launchers:
+        run = f"bakehouse run {case.name}"
+        if launcher == "docker":
+            yield f"{run}    # containers of this machine"
+            continue
+        yield f"{run} --on {launcher} {options} --dry-run    # what would be submitted"
+        yield f"{run} --on {launcher} {options}"
+
+
+def _figures(case: Case) -> Iterator[str]:
+    figures = [(name, e) for name, one in case.configurations.items() for e in one.expected]
+    if not figures:
+        yield "None: nobody has reported figures of these configurations that could be compared."
+        return
+    yield "Reported by others, and not measured by us:"
+    yield ""
+    yield "| configuration | figure | on | source |"
+    yield "|---|---|---|---|"
+    for name, one in figures:
+        cells = (f"`{name}`", _in_cell(one.figure), _in_cell(one.on), f"<{one.source}>")
+        yield f"| {' | '.join(cells)} |"
 
 
 def _facts(case: Case) -> Iterator[tuple[str, str]]:

@@ -165,6 +165,26 @@ def readme_commands_are_targets(root: Path) -> list[str]:
     ]
 
 
+CASE_SECTIONS = [
+    "What it trains", "On what", "How to launch it", "Expected figures", "What you should see",
+    "How to scale it", "Pitfalls",
+]  # fmt: skip
+
+
+def case_readmes_have_one_shape(root: Path) -> list[str]:
+    """Each section once, in this order, and something in it; others may stand between them."""
+    found = []
+    for path in sorted(root.glob("containers/*/README.md")):
+        parts = re.split(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+        name = path.relative_to(root)
+        if [title for title in parts[1::2] if title in CASE_SECTIONS] != CASE_SECTIONS:
+            found.append(f"{name}: the sections are not {', '.join(CASE_SECTIONS)}")
+        else:
+            found += [f"{name}: {t} is empty" for t in CASE_SECTIONS if not sections[t].strip()]
+    return found
+
+
 def loops_hide_no_failure(root: Path) -> list[str]:
     """A command that lists what to loop over may fail: the loop is then empty, and make content."""
     makefile = (root / "Makefile").read_text(encoding="utf-8")
@@ -197,5 +217,6 @@ RULES: list[Callable[[Path], list[str]]] = [
     links_lead_somewhere,
     readme_speaks_of_all_roles_and_images,
     readme_commands_are_targets,
+    case_readmes_have_one_shape,
     loops_hide_no_failure,
 ]

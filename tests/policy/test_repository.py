@@ -32,6 +32,9 @@ GOOD = {
     "containers/drill/Dockerfile": "ARG BASE\nFROM $BASE\nARG DRILL_VERSION\n",
 }
 GOOD["README.md"] += "Image `case-of-box`.\n"
+GOOD["containers/drill/README.md"] = "# drill\n" + "".join(
+    f"## {title}\nWords.\n" for title in rules.CASE_SECTIONS
+)
 
 BREAKS: list[tuple[Rule, str, bytes | None]] = [
     (rules.holds_no_binary, "logo.png", b"\x89PNG\x00"),
@@ -56,6 +59,8 @@ BREAKS: list[tuple[Rule, str, bytes | None]] = [
     (rules.readme_speaks_of_all_roles_and_images, "roles/saw/README.md", b"A saw.\n"),
     (rules.readme_speaks_of_all_roles_and_images, "images.yml", b"  new: {kind: machine}\n"),
     (rules.readme_commands_are_targets, "docs/more.md", b"Run `make coffee`.\n"),
+    (rules.case_readmes_have_one_shape, "containers/drill/README.md", b"## Pitfalls\nMore.\n"),
+    (rules.case_readmes_have_one_shape, "containers/saw/README.md", b"# saw\n"),
     (rules.loops_hide_no_failure, "Makefile", b"\tfor x in $$(false); do true $$x; done\n"),
 ]
 
