@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/case_images.py --write
 
-Neither bases nor downloads of wheels are counted: every case is built once, then its own layer again
+Neither bases nor downloads of wheels are counted: every case is built once, then its layer again
 without a cache. `--write` puts the table into docs/benchmarks.md.
 """
 
