@@ -37,7 +37,7 @@ class Job:
         instance: What that type has; None for other machines.
         environment: Variables of every process, each with its reason.
         checkpoints: Folder on storage that all nodes share; None for the scheduler's usual place.
-        data: Another such folder, which the job only reads.
+        data: Another such folder, which the job only reads; on Kubernetes the name of a claim.
         logs: Folder for the logs, which must exist.
         restarts: How often the scheduler may start the job again.
         time_limit_s: Seconds after which the scheduler ends an attempt; None for no limit.
@@ -204,11 +204,22 @@ def _usual_processes(case: Case, configuration: str, instance: Instance | None) 
 def _check_path(option: str, path: str | None, launcher: Launcher) -> None:
     if path is None or launcher == "docker":
         return
-    if not PurePosixPath(path).is_absolute() or not path.isprintable() or ":" in path:
+    if launcher == "kubernetes":
+        _check_claim(option, path)
+    elif not PurePosixPath(path).is_absolute() or not path.isprintable() or ":" in path:
         raise InputError(
             f"{path!r} is no path that all nodes know",
             where=option,
             remedy="give an absolute path without colons, on storage that the nodes share",
+        )
+
+
+def _check_claim(option: str, name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name):
+        raise InputError(
+            f"{name!r} cannot be the name of a PersistentVolumeClaim",
+            where=option,
+            remedy="give the name of a claim; pods see it as /data",
         )
 
 
