@@ -21,6 +21,7 @@ from bakehouse.errors import BakehouseError, HostError
 from bakehouse.launch.attempt import Event, Stopped, Watch
 from bakehouse.launch.environment import Context, Setting, compute
 from bakehouse.launch.interruption import interruptible
+from bakehouse.launch.job import DOCKER_INTERFACE
 from bakehouse.launch.kill import KillPlan
 from bakehouse.launch.node import Ended, follow
 from bakehouse.launch.node_command import COLLECTIVE_S, JOIN_S, PORT, Place, node_command
@@ -28,8 +29,6 @@ from bakehouse.launch.request import Request
 from bakehouse.launch.run_record import Attempt, RunRecord, begin, claimed, refuse_foreign
 
 CHECKPOINTS = "/checkpoints"
-INTERFACE = "eth0"
-"""What docker calls the first interface in a container."""
 
 
 class Watcher(Protocol):
@@ -218,7 +217,7 @@ def _environment(request: Request) -> list[Setting]:
     return compute(
         Context(
             backend=request.case.parallelism.backend,
-            interface=INTERFACE,
+            interface=DOCKER_INTERFACE,
             processors=len(os.sched_getaffinity(0)),
             processes=request.nodes * request.processes_per_node,
             threads_per_process=request.case.resources.threads_per_process,

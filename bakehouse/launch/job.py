@@ -1,4 +1,4 @@
-"""A job: one description of a distributed training, from which every scheduler's file is rendered."""
+"""A job: the one description from which every scheduler's file is rendered."""
 
 import re
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ from bakehouse.launch.shape import check_room, check_splits, room
 from bakehouse.stacks.instances import Instance, get_instance
 
 RESTARTS = 3
+DOCKER_INTERFACE = "eth0"
+"""What Docker calls the first interface in a container."""
 IMAGE_USER = 10001
 """User and group of every test case's image."""
 _JOB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,50}[a-z0-9])?")
@@ -170,7 +172,7 @@ def prepare(
                 instance=instance_type.removeprefix("ml.") if instance_type else None,
                 processors=profile.vcpus if profile else None,
                 processes_per_node=processes,
-                interface=interface,
+                interface=interface or (DOCKER_INTERFACE if launcher == "docker" else None),
             ),
             *_python_path(case, venv, code),
         ),

@@ -7,8 +7,11 @@ from typing import Literal
 
 from bakehouse.errors import HostError, InputError, RunError
 from bakehouse.launch import batch, docker_script, kubernetes, slurm
+from bakehouse.launch.batch import BatchOptions
 from bakehouse.launch.case import Launcher
 from bakehouse.launch.job import Job
+from bakehouse.launch.kubernetes import KubernetesOptions
+from bakehouse.launch.slurm import SlurmOptions
 
 Part = Literal["register-job-definition", "submit-job"]
 
@@ -19,9 +22,9 @@ _DRY_RUN = "add --dry-run, and take what it prints to a machine that has it"
 class Options:
     """What only one of the schedulers needs to know."""
 
-    slurm: slurm.SlurmOptions = field(default_factory=slurm.SlurmOptions)
-    kubernetes: kubernetes.KubernetesOptions = field(default_factory=kubernetes.KubernetesOptions)
-    batch: batch.BatchOptions = field(default_factory=batch.BatchOptions)
+    slurm: SlurmOptions = field(default_factory=SlurmOptions)
+    kubernetes: KubernetesOptions = field(default_factory=KubernetesOptions)
+    batch: BatchOptions = field(default_factory=BatchOptions)
 
 
 def render(job: Job, launcher: Launcher, options: Options, part: Part | None = None) -> str:

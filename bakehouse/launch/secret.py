@@ -1,4 +1,4 @@
-"""Secrets of a job: names, and where a scheduler finds the values. The values are never read here."""
+"""Secrets of a job: names, and where a scheduler finds the values, which nobody reads here."""
 
 import re
 from dataclasses import dataclass

@@ -14,9 +14,7 @@ def check_splits(case: Case, configuration: str, nodes: int, processes_per_node:
     splits = case.configuration(configuration).splits
     world_size = nodes * processes_per_node
     if world_size % splits.processes:
-        cut = " x ".join(
-            f"{axis} {size}" for axis, size in splits.model_dump().items() if size > 1
-        )
+        cut = " x ".join(f"{axis} {size}" for axis, size in splits.model_dump().items() if size > 1)
         raise InputError(
             f"{nodes} nodes x {processes_per_node} processes are {world_size}, but a copy of "
             f"{configuration} takes {splits.processes} processes ({cut})",

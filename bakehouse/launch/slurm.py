@@ -42,9 +42,7 @@ def render(job: Job, options: SlurmOptions) -> str:
         output=f"{job.logs}/%x-%j.out" if job.logs else "%x-%j.out",
         logs=shlex.quote(job.logs) if job.logs else f'"{here}"',
         checkpoints=(
-            shlex.quote(job.checkpoints)
-            if job.checkpoints
-            else f'"{here}/checkpoints/{job.name}"'
+            shlex.quote(job.checkpoints) if job.checkpoints else f'"{here}/checkpoints/{job.name}"'
         ),
         image=_image(job),
         local_image=latest(job.case.name),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from bakehouse import engine
 from bakehouse.engine import StartedContainer
@@ -72,19 +73,23 @@ class Slurm:
         """Output of a shell script that must succeed within the limit."""
         # A job for nodes that are not as described waits for ever.
         command = ["timeout", "--kill-after=1", str(LIMIT_S), "bash", "-c", script]
-        status, output = self.container.exec_run(command, user="0")
-        said = str(output.decode(errors="replace"))
-        assert status == 0, f"{said}\n{self.daemons()}"
-        return said.strip()
+        status, output = self._said(command)
+        assert status == 0, f"{output}\n{self.daemons()}"
+        return output.strip()
 
     def daemons(self) -> str:
         """What the daemons say."""
         command = ["bash", "-c", "tail --lines=30 /var/log/slurm*.log"]
-        return str(self.container.exec_run(command, user="0").output.decode(errors="replace"))
+        return self._said(command)[1]
+
+    def _said(self, command: list[str]) -> tuple[int, str]:
+        done: Any = self.container.exec_run(command, user="0")
+        return int(done.exit_code), str(done.output.decode(errors="replace"))
 
     def submit(self, script: str, folder: str, environment: str = "") -> int:
         """Submit a script in a folder; returns the job's number."""
-        self.run(f"mkdir -p {folder} && cat > {folder}/job.sbatch <<'END OF JOB'\n{script}END OF JOB")
+        file = f"{folder}/job.sbatch"
+        self.run(f"mkdir -p {folder} && cat > {file} <<'END OF JOB'\n{script}END OF JOB")
         return int(self.run(f"cd {folder} && {environment} sbatch --parsable job.sbatch"))
 
     def field(self, job: int, name: str) -> str:
