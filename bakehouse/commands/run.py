@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bakehouse.commands import run_options
+
 if TYPE_CHECKING:
     from bakehouse.launch.request import Request
     from bakehouse.launch.run_record import RunRecord
     from bakehouse.launch.summary import Summary
 
-HELP = """Run a test case on this machine: each node is a container on a network of its own.
+HELP = """Run a test case: on this machine, where each node is a container, or on a scheduler.
 
-Results go to `out/<image>/run/`: `run.json` (what happened, every logged step), one log for each
-node, and the checkpoints. The old ones are removed when the new run begins.
+On this machine results go to `out/<image>/run/`: `run.json` (what happened, every logged step),
+one log for each node, and the checkpoints. The old ones are removed when the new run begins.
 
 Examples:
 
@@ -23,9 +25,17 @@ Examples:
 
     bakehouse run cpu-ddp --if-changed                             # only in a new image
 
-    bakehouse run cpu-ddp --nodes 1 --processes-per-node 4 --configuration digits-mlp
+    bakehouse run cpu-ddp --nodes 1 --nproc 4 --model digits-mlp
 
     bakehouse run cpu-ddp --json --output /tmp/run | jq .accuracy
+
+    bakehouse run cpu-ddp --on slurm --image /fsx/cpu-ddp.sqsh --dry-run > job.sbatch
+
+    bakehouse run cpu-ddp --on kubernetes --image REGISTRY/cpu-ddp --claim fsx --dry-run
+
+    bakehouse run cpu-ddp --on batch --image REGISTRY/cpu-ddp --queue p5
+
+See docs/launch.md for what each scheduler is given, and how to submit it without Bakehouse.
 
 Exit status: 0 done and as promised; 1 the accuracy, the number of processes or the repeated steps
 are not as the test case promises; 2 wrong input; 3 this machine lacks something; 6 the run failed;
@@ -43,10 +53,12 @@ def register(application: typer.Typer) -> None:
             typer.Argument(help="Test case: a folder of containers/.", autocompletion=_case_names),
         ],
         *,
-        nodes: Annotated[int | None, typer.Option(min=1, help="Default: as case.yml says.")] = None,
-        processes_per_node: Annotated[
-            int | None, typer.Option(min=1, help="Default: as case.yml says.")
-        ] = None,
+        on: run_options.On = "docker",
+        model: run_options.Model = None,
+        nodes: run_options.Nodes = None,
+        nproc: run_options.Processes = None,
+        instance: run_options.Instance = None,
+        dry_run: run_options.DryRun = False,
         kill_node: Annotated[
             int | None,
             typer.Option(min=0, help="Kill this node in mid-training, then start all again."),
@@ -55,18 +67,22 @@ def register(application: typer.Typer) -> None:
             int | None,
             typer.Option(min=1, help="Kill once this step is logged and a checkpoint is there."),
         ] = None,
-        configuration: Annotated[
-            str | None, typer.Option(help="One of the test case's configurations.")
-        ] = None,
         image: Annotated[
-            str | None, typer.Option(help="Docker image to run instead of the one last built.")
+            str | None,
+            typer.Option(help="Image: of a registry, or a squash file. Default: the last built."),
         ] = None,
+        secret: run_options.Secret = None,
         output: Annotated[
             Path | None, typer.Option(help="Folder for the results, empty or of an earlier run.")
         ] = None,
         timeout: Annotated[
-            float, typer.Option(min=1, help="Seconds for the whole run, attempts together.")
-        ] = 600.0,
+            float | None,
+            typer.Option(
+                min=1,
+                help="Seconds for the whole run, attempts together; for a scheduler, of an "
+                "attempt. Default: 600 on docker, no limit on a scheduler.",
+            ),
+        ] = None,
         keep: Annotated[
             bool, typer.Option("--keep", help="Leave containers and network for a look at them.")
         ] = False,
@@ -76,7 +92,26 @@ def register(application: typer.Typer) -> None:
         as_json: Annotated[
             bool, typer.Option("--json", help="Print the figures as JSON instead of a table.")
         ] = False,
+        checkpoints: run_options.Checkpoints = None,
+        data: run_options.Data = None,
+        logs: run_options.Logs = None,
+        job_name: run_options.JobName = None,
+        restarts: run_options.Restarts = None,
+        interface: run_options.Interface = None,
+        venv: run_options.Venv = None,
+        code: run_options.Code = None,
+        partition: run_options.Partition = None,
+        kind: run_options.Kind = None,
+        namespace: run_options.Namespace = None,
+        claim: run_options.Claim = None,
+        queue: run_options.Queue = None,
+        execution_role: run_options.ExecutionRole = None,
+        job_role: run_options.JobRole = None,
+        region: run_options.AwsRegion = None,
+        part: run_options.Part = None,
     ) -> None:
+        given = {"configuration": model, "processes_per_node": nproc, **locals()}
+        from bakehouse.commands import run_job
         from bakehouse.console import progress, results
         from bakehouse.errors import CheckError
         from bakehouse.launch.docker_launcher import launch
@@ -85,17 +120,25 @@ def register(application: typer.Typer) -> None:
         from bakehouse.launch.request import prepare
         from bakehouse.launch.summary import summarise
 
+        launcher = run_job.known_launcher(on)
+        run_job.refuse_misplaced(launcher, given)
+        if dry_run or launcher != "docker":
+            run_job.run_job(case, launcher, given, dry_run=dry_run)
+            return
+        if instance is not None:
+            run_job.prepared(case, launcher, given)
         request = prepare(
             case,
             nodes=nodes,
-            processes_per_node=processes_per_node,
+            processes_per_node=nproc,
             kill_node=kill_node,
             kill_after_step=kill_after_step,
-            configuration=configuration,
+            configuration=model,
             image=image,
             output=output,
-            timeout_s=timeout,
+            timeout_s=timeout or 600.0,
             keep=keep,
+            secrets=secret or (),
         )
         record = same_run(request) if if_changed else None
         if record is not None:

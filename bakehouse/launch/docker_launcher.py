@@ -21,19 +21,14 @@ from bakehouse.errors import BakehouseError, HostError
 from bakehouse.launch.attempt import Event, Stopped, Watch
 from bakehouse.launch.environment import Context, Setting, compute
 from bakehouse.launch.interruption import interruptible
+from bakehouse.launch.job import DOCKER_INTERFACE
 from bakehouse.launch.kill import KillPlan
 from bakehouse.launch.node import Ended, follow
+from bakehouse.launch.node_command import COLLECTIVE_S, JOIN_S, PORT, Place, node_command
 from bakehouse.launch.request import Request
 from bakehouse.launch.run_record import Attempt, RunRecord, begin, claimed, refuse_foreign
 
 CHECKPOINTS = "/checkpoints"
-RENDEZVOUS_PORT = 29400
-JOIN_S = 120
-"""Seconds in which all nodes must have met."""
-COLLECTIVE_S = 60
-"""Seconds that a process waits for the others before it gives up and ends."""
-INTERFACE = "eth0"
-"""What docker calls the first interface in a container."""
 
 
 class Watcher(Protocol):
@@ -163,7 +158,8 @@ class _Run:
                 self._command(node, attempt),
                 keep=request.keep,
                 name=f"{self.name}-attempt{attempt}-node{node}",
-                environment={s.variable: s.value for s in self.record.environment},
+                environment={s.variable: s.value for s in self.record.environment}
+                | {name: os.environ[name] for name in request.secrets},
                 volumes={str(self.checkpoints): {"bind": CHECKPOINTS, "mode": "rw"}},
                 user=self.user,
                 cap_drop=["ALL"],
@@ -186,22 +182,21 @@ class _Run:
 
     def _command(self, node: int, attempt: int) -> list[str]:
         request = self.request
-        return [
-            "torchrun",
-            f"--nnodes={request.nodes}",
-            f"--nproc-per-node={request.processes_per_node}",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint=node0:{RENDEZVOUS_PORT}",
-            f"--rdzv-id={self.name}-{attempt}",
-            f"--rdzv-conf=join_timeout={JOIN_S}",
-            "--max-restarts=0",
-            # Ranks are dealt in the order of these names: a restart gives every node its own again.
-            f"--local-addr=node{node}",
-            request.case.entry_point,
-            f"--configuration={request.case.configuration(request.configuration).path}",
-            f"--checkpoints={CHECKPOINTS}",
-            f"--timeout-s={COLLECTIVE_S}",
-        ]
+        place = Place(
+            nodes=str(request.nodes),
+            node=str(node),
+            address="node0",
+            port=str(PORT),
+            run=f"{self.name}-{attempt}",
+        )
+        return node_command(
+            request.case,
+            request.configuration,
+            str(request.processes_per_node),
+            place,
+            checkpoints=CHECKPOINTS,
+            join_s=JOIN_S,
+        )
 
 
 def _new_record(request: Request) -> RunRecord:
@@ -222,7 +217,7 @@ def _environment(request: Request) -> list[Setting]:
     return compute(
         Context(
             backend=request.case.parallelism.backend,
-            interface=INTERFACE,
+            interface=DOCKER_INTERFACE,
             processors=len(os.sched_getaffinity(0)),
             processes=request.nodes * request.processes_per_node,
             threads_per_process=request.case.resources.threads_per_process,

@@ -10,14 +10,15 @@ class Context:
 
     Attributes:
         backend: What carries collectives: gloo or nccl.
-        interface: Network interface between the nodes, as the processes see it.
+        interface: Network interface between the nodes, as the processes see it; None where it is
+            not known.
         processors: Processors of one machine.
         processes: Training processes that share these processors.
         threads_per_process: What the test case asks for.
     """
 
     backend: str
-    interface: str
+    interface: str | None
     processors: int
     processes: int
     threads_per_process: int

@@ -1,5 +1,7 @@
 """What a user asks of a run, checked against test case and engine before anything starts."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from bakehouse import engine, layout
 from bakehouse.errors import InputError, RunError
 from bakehouse.images import latest, load_images
 from bakehouse.launch.case import Case, load_case
+from bakehouse.launch.secret import parse_secret
+from bakehouse.launch.shape import check_splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,7 @@ class Request:
         output: Folder for run.json, logs and checkpoints; emptied when the run begins.
         timeout_s: Seconds for the whole run.
         keep: Leave containers and network behind.
+        secrets: Variables of this environment that the processes get, and nobody records.
     """
 
     case: Case
@@ -38,6 +43,7 @@ class Request:
     output: Path
     timeout_s: float
     keep: bool
+    secrets: tuple[str, ...] = ()
 
     @property
     def expected(self) -> dict[str, Any]:
@@ -60,6 +66,7 @@ def prepare(
     output: Path | None = None,
     timeout_s: float = 600.0,
     keep: bool = False,
+    secrets: Sequence[str] = (),
 ) -> Request:
     """Check everything that can be checked before a run starts; None means the case's own value.
 
@@ -71,6 +78,8 @@ def prepare(
     chosen = configuration or case.default_configuration
     case.configuration(chosen)
     node_count = nodes or case.resources.nodes
+    processes = processes_per_node or case.resources.processes_per_node
+    check_splits(case, chosen, node_count, processes)
     _check_kill(kill_node, kill_after_step, node_count)
     image_name = _image_name(name)
     reference = image or latest(image_name)
@@ -88,13 +97,24 @@ def prepare(
         image_user=str(found.attrs["Config"].get("User") or ""),
         configuration=chosen,
         nodes=node_count,
-        processes_per_node=processes_per_node or case.resources.processes_per_node,
+        processes_per_node=processes,
         kill_node=kill_node,
         kill_after_step=kill_after_step,
         output=(output or layout.OUT / image_name / "run").absolute(),
         timeout_s=timeout_s,
         keep=keep,
+        secrets=tuple(_present(parse_secret(text, "docker").variable) for text in secrets),
     )
+
+
+def _present(variable: str) -> str:
+    if not os.environ.get(variable):
+        raise InputError(
+            f"{variable} is not in this environment",
+            where="--secret",
+            remedy=f"export {variable}, or leave --secret {variable} out",
+        )
+    return variable
 
 
 def _check_kill(node: int | None, after_step: int | None, nodes: int) -> None:

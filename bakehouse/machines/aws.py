@@ -220,7 +220,15 @@ class Region:
             for each in found
         ]
 
-    def _client(self, service: Literal["ec2", "autoscaling", "ssm"]) -> Any:
+    def submit_job(self, definition: dict[str, Any], submission: dict[str, Any]) -> str:
+        """Register a job definition of AWS Batch and submit that very revision; returns its id."""
+        client = self._client("batch")
+        with self._told("batch"):
+            registered = client.register_job_definition(**definition)
+            arn = registered["jobDefinitionArn"]
+            return str(client.submit_job(**{**submission, "jobDefinition": arn})["jobId"])
+
+    def _client(self, service: Literal["ec2", "autoscaling", "ssm", "batch"]) -> Any:
         settings = Config(connect_timeout=10, retries={"mode": "standard"})
         try:
             with self._told(service):

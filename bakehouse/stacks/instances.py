@@ -30,12 +30,15 @@ class Instance(Model):
     """An instance type."""
 
     architecture: Architecture = "x86_64"
+    vcpus: int = Field(ge=1)
+    memory_gib: float = Field(gt=0, description="of the whole machine")
     gpus: int = Field(ge=0)
     gpu: Prose | None = Field(default=None, description="product name")
     gpu_generation: Generation | None = None
     gpu_memory_gib: float | None = Field(default=None, gt=0, description="of one GPU")
     nvlinks_per_gpu: int = Field(default=0, ge=0)
     neuron_devices: int = Field(default=0, ge=0, description="AWS Trainium or Inferentia")
+    neuron_cores: int = Field(default=0, ge=0, description="of all devices together; a rank each")
     efa_interfaces: int = Field(default=0, ge=0)
     network_gbps: float = Field(gt=0, description="Gbit/s, all interfaces together")
     expected_busbw: list[BusBandwidth] = Field(default_factory=list)
@@ -46,6 +49,8 @@ class Instance(Model):
     def _complete(self) -> Self:
         if self.gpus and (self.gpu is None or self.gpu_generation is None):
             raise ValueError("an instance with GPUs needs `gpu` and `gpu_generation`")
+        if bool(self.neuron_devices) != bool(self.neuron_cores):
+            raise ValueError("`neuron_devices` and `neuron_cores` belong together")
         return self
 
 

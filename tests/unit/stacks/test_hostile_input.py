@@ -205,14 +205,19 @@ def test_two_rules_of_one_name_are_refused_at_the_second(tmp_path: Path) -> None
         constraints.load_rules(path)
 
 
+SIZE = "vcpus: 4, memory_gib: 8, network_gbps: 1"
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("{gpus: 8, network_gbps: 1, source: 'https://x'}", "an instance with GPUs needs"),
-        ("{gpus: -1, network_gbps: 1, source: 'https://x'}", "gpus"),
-        ("{gpus: 0, network_gbps: fast, source: 'https://x'}", "a number, not a text"),
-        ("{gpus: 0, network_gbps: 1, source: 'ftp://x'}", "source"),
-        ("{gpus: 0, network_gbps: 1}", "source is missing"),
+        (f"{{gpus: 8, {SIZE}, source: 'https://x'}}", "an instance with GPUs needs"),
+        (f"{{gpus: -1, {SIZE}, source: 'https://x'}}", "gpus"),
+        ("{gpus: 0, vcpus: 4, memory_gib: 8, network_gbps: fast, source: 'https://x'}", "a number"),
+        (f"{{gpus: 0, {SIZE}, source: 'ftp://x'}}", "source"),
+        (f"{{gpus: 0, {SIZE}}}", "source is missing"),
+        ("{gpus: 0, memory_gib: 8, network_gbps: 1, source: 'https://x'}", "vcpus is missing"),
+        (f"{{gpus: 0, neuron_devices: 2, {SIZE}, source: 'https://x'}}", "belong together"),
         ("", "not nothing"),
     ],
 )
