@@ -4,8 +4,6 @@ Every rank writes its own shards (torch.distributed.checkpoint). When all have, 
 checkpoint whole and removes older ones; until then the one before is the newest.
 """
 
-import shutil
-import sys
 import uuid
 from concurrent.futures import Future
 from pathlib import Path

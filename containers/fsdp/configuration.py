@@ -1,4 +1,4 @@
-"""What a training is told: one configurations/*.json file, and `--set NAME=VALUE` for parts of it."""
+"""What a training is told: a configurations/*.json file, and `--set NAME=VALUE` for parts of it."""
 
 import difflib
 import json
@@ -61,7 +61,7 @@ class Configuration:
         """
         share, rest = divmod(self.global_batch_size, ranks)
         if rest:
-            message = f"global_batch_size is {self.global_batch_size}; {ranks} ranks do not divide it"
+            message = f"{ranks} ranks do not divide global_batch_size, {self.global_batch_size}"
             raise Stop(WRONG_INPUT, message)
         turns = math.ceil(share / self.micro_batch_size)
         if share % turns:

@@ -1,7 +1,7 @@
-"""What is trained on: which sequences a rank sees depends on the step, never on how many ranks there are.
+"""What is trained on: what a global batch has in it depends on the step, not on the ranks.
 
-`english` is the text of Python's help pages, `python` the standard library's source code; both are in
-every image. A path is a file, or a folder of files. `hub:NAME[:SUBSET]` is streamed; see hub.py.
+`english` is the text of Python's help pages, `python` the standard library's source code; both are
+in every image. A path is a file, or a folder of files. `hub:NAME[:SUBSET]` is streamed; see hub.py.
 """
 
 import sysconfig
@@ -54,7 +54,7 @@ class Tokenizer:
             self.file = _tokenizer_file(path)
             size = self.file.get_vocab_size()
         if size > vocabulary or (path is not None and size != vocabulary):
-            message = f"the tokenizer {self.name} has {size} tokens, the model's vocabulary {vocabulary}"
+            message = f"{self.name} has {size} tokens, the model's vocabulary has {vocabulary}"
             raise Stop(WRONG_INPUT, f"{message}: give the model's own, or --set vocabulary={size}")
 
     def __call__(self, text: bytes) -> Tensor:
@@ -135,5 +135,5 @@ def _tokenizer_file(path: str) -> Any:
         raise Stop(WRONG_INPUT, message) from error
     try:
         return File.from_file(path)
-    except Exception as error:  # noqa: BLE001  # the package raises bare Exceptions
+    except Exception as error:  # the package raises bare Exceptions
         raise Stop(WRONG_INPUT, f"{path} is no tokenizer.json: {error}") from error

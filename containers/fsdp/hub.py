@@ -1,9 +1,9 @@
 """Text that is streamed from a hub by the `datasets` package, while it is trained on.
 
-The stream is dealt into as many lanes as a global batch has sequences. Lane l has its own part of the
-documents and cuts them into sequences, one after the other; step s takes the next one of each lane.
-So a global batch is the same for any number of ranks, a rank reads and tokenizes only its own lanes,
-and the position is that of each lane, whoever goes on with it.
+The stream is dealt into as many lanes as a global batch has sequences. A lane has its own part of
+the documents and cuts them into sequences, one after the other; a step takes the next one of each.
+So a global batch is the same for any number of ranks, a rank tokenizes only its own lanes, and the
+position is that of each lane, whoever goes on with it.
 """
 
 import os
@@ -74,7 +74,7 @@ class HubSource:
         try:
             train = datasets.load_dataset(name, split=TRAINING, **where)
             self.test = datasets.load_dataset(name, split=HELD_OUT, **where)
-        except Exception as error:  # noqa: BLE001  # there are too many kinds to name
+        except Exception as error:  # there are too many kinds to name
             raise Stop(WRONG_INPUT, f"the hub does not give {name}: {error}") from error
         count = config.global_batch_size
         self.lanes = {

@@ -1,9 +1,10 @@
-"""A decoder of the Llama family: RMSNorm, rotary positions, grouped queries, SwiGLU, optionally experts.
+"""A decoder of the Llama family: RMSNorm, rotary positions, grouped queries, SwiGLU, experts.
 
 Plain torch. A model is built on the meta device, sharded, made real with `to_empty`, and then
 initialised: every weight depends on the seed, its name and its place alone, so that any number of
 ranks starts from one and the same model, and none ever holds the whole of it.
-Sources: Touvron et al. 2023 (Llama 2), Grattafiori et al. 2024 (Llama 3), Jiang et al. 2024 (Mixtral).
+Sources: Touvron et al. 2023 (Llama 2), Grattafiori et al. 2024 (Llama 3), Jiang et al. 2024
+(Mixtral).
 """
 
 import math
@@ -66,7 +67,7 @@ class Architecture:
 
         As Chowdhery et al. 2022 (PaLM, appendix B) define them for the MFU: six for each weight
         that the token is multiplied with, and twelve for each layer, token attended to and hidden
-        unit. Neither the half that causality saves nor what is computed again is taken into account.
+        unit. The half that causality saves is counted, what is computed again is not.
         """
         lookup = 0 if self.tied_embeddings else self.vocabulary * self.hidden
         norms = (2 * self.layers + 1) * self.hidden
@@ -174,7 +175,7 @@ class Experts(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer. What it computes may be thrown away after the forward pass, and may be compiled."""
+    """One layer. Its activations may be computed again in the backward pass; it may be compiled."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
@@ -236,7 +237,8 @@ class Decoder(nn.Module):
             adds = name.endswith(("attention.out.weight", "ffn.down.weight", "ffn.down"))
             deviation = 0.02 / math.sqrt(2 * self.shape.layers) if adds else 0.02
             held = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-            held.copy_(_normal(rows_held(parameter), parameter.shape[1], f"{seed} {name}") * deviation)
+            drawn = _normal(rows_held(parameter), parameter.shape[1], f"{seed} {name}")
+            held.copy_(drawn * deviation)
 
 
 def rows_held(parameter: Tensor) -> Tensor:

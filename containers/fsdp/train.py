@@ -1,10 +1,10 @@
 """torchrun --standalone --nproc-per-node=2 train.py --checkpoints /tmp/fsdp
 
-Trains a decoder of the Llama family by any number of processes, each of which holds a part of model,
-gradients and optimizer (FSDP2): gloo on CPUs, nccl on GPUs. Rank 0 prints one JSON object per line.
-Started again with the same --checkpoints, by as many processes or others, it goes on after the
-newest one. Exit status of a process: 0 done, 1 it could not go on (a lost rank, a full disk), 2 wrong
-configuration, data or checkpoint, 3 the loss diverged.
+Trains a decoder of the Llama family by any number of processes, each of which holds a part of the
+model, its gradients and its optimizer (FSDP2): gloo on CPUs, nccl on GPUs. Rank 0 prints one JSON
+object per line. Started again with the same --checkpoints, by as many processes or others, it goes
+on after the newest one. Exit status of a process: 0 done, 1 it could not go on (a lost rank, a full
+disk), 2 wrong configuration, data or checkpoint, 3 the loss diverged.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Trainer:
         self.log("final", self.step, **speed, **self._validate(), **digests)
 
     def _train_step(self) -> tuple[float, float]:
-        """Do one optimizer step; return the mean loss over the global batch, and the gradient's norm."""
+        """Do one optimizer step; return the global batch's mean loss, and the gradient's norm."""
         inputs, targets = (part.to(self.ranks.device) for part in self.source.batch(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
@@ -80,8 +80,8 @@ class Trainer:
         if failures:
             self.checkpoints.end(wait=True)
         if not math.isfinite(mean + norm.item()):
-            message = f"the loss is {mean}, the gradient's norm {norm.item()} at step {self.step + 1}"
-            raise Stop(DIVERGED, message)
+            told = f"the loss is {mean}, the gradient's norm {norm.item()}"
+            raise Stop(DIVERGED, f"{told} at step {self.step + 1}")
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
@@ -130,7 +130,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, Any]:
-        """Return the mean loss on the held-out text, shared out over the ranks, and its sequences."""
+        """Return the mean loss on the held-out text, which the ranks share, and its sequences."""
         config, ranks = self.config, self.ranks
         total = torch.zeros(2, dtype=torch.float64, device=ranks.device)
         self.model.eval()
