@@ -1,11 +1,11 @@
-"""The table in each test case's README, generated from its case.yml.
+"""What READMEs of test cases, and the page about all of them, say from case.yml.
 
-`python -m bakehouse.launch.case_readme` writes the tables; with `--check` it writes nothing and
+`python -m bakehouse.launch.case_readme` writes it; with `--check` it writes nothing and
 ends with status 1 when one is out of date.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bakehouse import layout
@@ -14,6 +14,7 @@ from bakehouse.launch.case import Case, Configuration, case_names, load_case
 
 BEGIN = "<!-- BEGIN GENERATED -->"
 END = "<!-- END GENERATED -->"
+OVERVIEW = layout.ROOT / "docs" / "test-cases.md"
 NOTICE = "<!-- Generated from case.yml by `python -m bakehouse.launch.case_readme`. -->"
 
 
@@ -103,38 +104,46 @@ def _row(case: Case, name: str, one: Configuration) -> str:
     return f"| `{name}`{default} | {_in_cell(about)} | {one.device} | {meant} |"
 
 
-def render(readme: Path, case: Case) -> str:
-    """A README with the table as case.yml has it now.
+def overview(cases: Iterable[Case]) -> str:
+    """All test cases as Markdown, for the page about them."""
+    lines = ["| test case | what | parallelism | seen here |", "|---|---|---|---|"]
+    for case in cases:
+        link = f"[`{case.name}`](../containers/{case.name}/README.md)"
+        seen = _in_cell(f"{case.status.how}: {case.status.about}")
+        lines.append(f"| {link} | {_in_cell(case.title)} | {case.parallelism.strategy} | {seen} |")
+    return "\n".join(lines)
+
+
+def render(page: Path, generated: str) -> str:
+    """A page with its generated part as it should be now.
 
     Raises:
-        InputError: The README is missing, or the markers for the table are.
+        InputError: The page is missing, or the markers for the part are.
     """
-    if not readme.is_file():
-        raise InputError("the file is missing", where=str(readme), remedy="write it")
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    if not page.is_file():
+        raise InputError("the file is missing", where=str(page), remedy="write it")
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise InputError(
             "there is no place for the table",
-            where=str(readme),
+            where=str(page),
             remedy=f"add a line `{BEGIN}` and below it a line `{END}`",
         )
-    return f"{before}{BEGIN}\n{NOTICE}\n\n{table(case)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{NOTICE}\n\n{generated}\n{END}{after}"
 
 
 def outdated() -> dict[Path, str]:
-    """READMEs that are not as they should be, with their right content.
+    """Pages that are not as they should be, with their right content.
 
     Raises:
         InputError: As `render` and `load_case`.
     """
-    readmes = {name: layout.CONTAINERS / name / "README.md" for name in case_names()}
-    wanted = {readme: render(readme, load_case(name)) for name, readme in readmes.items()}
-    return {
-        readme: text
-        for readme, text in wanted.items()
-        if readme.read_text(encoding="utf-8") != text
-    }
+    cases = [load_case(name) for name in case_names()]
+    generated = {layout.CONTAINERS / case.name / "README.md": table(case) for case in cases}
+    generated[OVERVIEW] = overview(cases)
+    wanted = {page: render(page, part) for page, part in generated.items()}
+    return {page: text for page, text in wanted.items() if page.read_text(encoding="utf-8") != text}
 
 
 def main(arguments: list[str]) -> None:

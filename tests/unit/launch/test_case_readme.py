@@ -15,6 +15,8 @@ def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of all test cases, to be spoilt."""
     copy = Path(shutil.copytree(layout.CONTAINERS, tmp_path / "containers"))
     monkeypatch.setattr(layout, "CONTAINERS", copy)
+    page = Path(shutil.copy(case_readme.OVERVIEW, tmp_path))
+    monkeypatch.setattr(case_readme, "OVERVIEW", page)
     return copy
 
 
@@ -30,6 +32,16 @@ def test_a_changed_description_is_noticed_and_then_written(containers: Path) -> 
     case_readme.main([])
     assert "at least 0.9 on" in (containers / "cpu-ddp" / "README.md").read_text()
     case_readme.main(["--check"])
+
+
+def test_the_page_about_all_cases_says_what_was_seen_of_each(containers: Path) -> None:
+    path = containers / "cpu-ddp" / "case.yml"
+    path.write_text(path.read_text().replace("how: native", "how: shim"))
+    assert case_readme.OVERVIEW in case_readme.outdated()
+    case_readme.main([])
+    page = case_readme.OVERVIEW.read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| [`cpu-ddp`]"))
+    assert "| shim: torch's own DistributedDataParallel" in row
 
 
 def test_the_rest_of_the_readme_is_left_alone(containers: Path) -> None:
