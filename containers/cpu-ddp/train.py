@@ -3,7 +3,8 @@
 Data-parallel training (DDP) of a small network on scikit-learn's handwritten digits, by any number
 of processes: gloo on CPUs, nccl on GPUs. Rank 0 prints one JSON object per line. Started again with
 the same --checkpoints, it continues after the newest one with the numbers of an unbroken run.
-Exit status of a process: 0 done, 2 wrong configuration or checkpoint, 3 the loss diverged.
+Exit status of a process: 0 done, 1 it cannot go on (a lost rank, a full disk), 2 wrong
+configuration or checkpoint, 3 the loss diverged.
 """
 
 import argparse
@@ -32,7 +33,7 @@ SIDE, CLASSES = 8, 10
 
 
 class Stop(Exception):  # noqa: N818
-    """Ends this process with an exit status (2 wrong input, 3 diverged) and a message."""
+    """Ends this process with an exit status, as the module says, and a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +132,17 @@ def save_checkpoint(state: dict, directory: Path, keep: int) -> None:
     """Write a checkpoint so that a crash at any moment leaves only whole ones; keep the newest."""
     target = directory / f"step-{state['step']:08d}.pt"
     temporary = target.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+        temporary.unlink(missing_ok=True)
+        before = sorted(directory.glob("step-*.pt"))
+        kept = f"{before[-1].name} before it is whole" if before else "there is none before it"
+        raise Stop(1, f"the checkpoint {target.name} cannot be written: {error}; {kept}") from error
     folder = os.open(directory, os.O_RDONLY)  # the new name is durable only once the folder is
     os.fsync(folder)
     os.close(folder)

@@ -8,6 +8,8 @@ import contextlib
 import io
 import json
 import os
+import resource
+import signal
 import tempfile
 import unittest
 from dataclasses import replace
@@ -131,9 +133,26 @@ class Checkpoints(unittest.TestCase):
             file.write(b"half of a checkpoint")
             raise OSError(28, "No space left on device")
 
-        with mock.patch.object(torch, "save", half), self.assertRaises(OSError):
+        with mock.patch.object(torch, "save", half), self.assertRaises(train.Stop) as caught:
             self.save(2)
         self.assertEqual(train.load_checkpoint(self.folder)["step"], 1)
+        self.assertEqual(self.names(), ["step-00000001.pt"])
+        self.assertIn("step-00000001.pt before it is whole", str(caught.exception))
+
+    def test_a_full_disk_leaves_the_one_before_and_says_so(self) -> None:
+        self.save(1)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            with self.assertRaises(train.Stop) as caught:
+                self.save(2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, ignored)
+        self.assertEqual(caught.exception.args[0], 1)
+        self.assertIn("step-00000002.pt cannot be written", caught.exception.args[1])
+        self.assertEqual(self.names(), ["step-00000001.pt"])
 
     def test_the_file_gets_its_name_only_after_it_is_on_the_disk(self) -> None:
         seen: list[list[str]] = []
