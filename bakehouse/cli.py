@@ -25,7 +25,8 @@ application = typer.Typer(
 )
 
 COMMANDS = (
-    "stack", "plan", "build", "case", "run", "check", "diff", "versions", "mirror", "ami", "disk",
+    "stack", "plan", "build", "case", "env", "run",
+    "check", "diff", "versions", "mirror", "ami", "disk",
 )  # fmt: skip
 for _command in COMMANDS:
     import_module(f"bakehouse.commands.{_command}").register(application)

@@ -170,6 +170,8 @@ def prepare(
             *job_environment(
                 case,
                 instance=instance_type.removeprefix("ml.") if instance_type else None,
+                nodes=node_count,
+                launcher=launcher,
                 processors=profile.vcpus if profile else None,
                 processes_per_node=processes,
                 interface=interface or (DOCKER_INTERFACE if launcher == "docker" else None),

@@ -1,13 +1,17 @@
 """Environment of a job on a cluster: the rules of one machine, and those of its network."""
 
-from bakehouse.launch.case import Case
+from bakehouse.launch.case import Case, Launcher
 from bakehouse.launch.environment import Context, Setting, compute
+from bakehouse.launch.fabric import fabric_settings
+from bakehouse.stacks.stack import load_stack
 
 
 def job_environment(
     case: Case,
     *,
     instance: str | None,
+    nodes: int,
+    launcher: Launcher,
     processors: int | None,
     processes_per_node: int,
     interface: str | None,
@@ -17,6 +21,8 @@ def job_environment(
     Args:
         case: The test case.
         instance: EC2 instance type of the nodes; None for other machines.
+        nodes: How many there are.
+        launcher: What starts the job on them.
         processors: Of one node; None where they are not known.
         processes_per_node: Training processes that share them.
         interface: Network interface between the nodes; None where only the node itself knows it.
@@ -29,10 +35,10 @@ def job_environment(
         processes=processes_per_node,
         threads_per_process=threads,
     )
-    return [*compute(context), *_fabric(instance, case.stack)]
-
-
-def _fabric(instance: str | None, stack: str) -> list[Setting]:
-    """What EFA and NCCL need on an instance type."""
-    del instance, stack
-    return []
+    settings = compute(context)
+    if instance is not None:
+        stack = load_stack(case.stack)
+        settings += fabric_settings(
+            instance, stack, nodes=nodes, scheduler=launcher, case=case.name
+        )[0]
+    return settings

@@ -10,6 +10,7 @@ from bakehouse.images import Images
 from bakehouse.launch.case import Case
 from bakehouse.layout import ROOT
 from bakehouse.stacks.constraints import Rules
+from bakehouse.stacks.environment import Environment
 from bakehouse.stacks.instances import Instances
 from bakehouse.stacks.records import Component, Record
 
@@ -26,6 +27,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "stack.json": StackFile,
     "constraints.json": Rules,
     "instances.json": Instances,
+    "environment.json": Environment,
     "images.json": Images,
     "case.json": Case,
 }

@@ -17,7 +17,7 @@ from bakehouse.stacks.validation import suggestion, validate
 
 __all__ = ["Stack", "known_components", "load_stack", "parse", "stack_names", "suggestion"]
 
-NOT_STACKS = frozenset({"constraints", "instances", "prices"})
+NOT_STACKS = frozenset({"constraints", "environment", "instances", "prices"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,7 +196,7 @@ def loops_hide_no_failure(root: Path) -> list[str]:
 
 def stacks(root: Path) -> list[Path]:
     """The stacks' files."""
-    others = {"constraints.yml", "instances.yml", "prices.yml"}
+    others = {"constraints.yml", "environment.yml", "instances.yml", "prices.yml"}
     return [path for path in sorted(root.glob("stacks/*.yml")) if path.name not in others]
 
 

@@ -127,6 +127,7 @@ FILES = {
     "stack.json": [ROOT / "stacks" / f"{name}.yml" for name in stack_names()],
     "constraints.json": [ROOT / "stacks" / "constraints.yml"],
     "instances.json": [ROOT / "stacks" / "instances.yml"],
+    "environment.json": [ROOT / "stacks" / "environment.yml"],
     "images.json": [ROOT / "images.yml"],
     "case.json": sorted((ROOT / "containers").glob("*/case.yml")),
 }

@@ -53,7 +53,7 @@ def test_a_new_stack_is_listed_without_a_word_to_anybody(tree: StackTree) -> Non
 
 def test_what_lies_beside_the_stacks_is_none(tree: StackTree) -> None:
     files = {path.stem for path in (tree.root / "stacks").glob("*.yml")}
-    assert files - set(stack_names()) == {"constraints", "instances", "prices"}
+    assert files - set(stack_names()) == {"constraints", "environment", "instances", "prices"}
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu-cuda13", "neuron"])
@@ -149,15 +149,12 @@ def test_schemas_are_compared_and_written(tree: StackTree) -> None:
     folder = tree.root / "schemas"
     missing = tree.run("stack", "schema", "--check")
     assert missing.returncode == 1
-    assert (
-        "out of date: stack.json, constraints.json, instances.json, images.json, case.json"
-        in missing.stderr
-    )
+    assert "out of date: stack.json, constraints.json, instances.json" in missing.stderr
     assert "remedy: run `bakehouse stack schema`" in missing.stderr
     assert not folder.exists(), "a comparison writes nothing"
     written = tree.run("stack", "schema")
     assert written.returncode == 0
-    assert written.stdout.count("wrote ") == 5
+    assert written.stdout.count("wrote ") == 6
     assert tree.run("stack", "schema", "--check").returncode == 0
     assert tree.run("stack", "schema").stdout == ""
     (folder / "images.json").write_text((folder / "images.json").read_text() + "\n")
