@@ -116,12 +116,36 @@ class Slurm:
 
     def kill_processes(self, node: str) -> None:
         """Kill what a job runs on a node, at once and for good; the node itself stays."""
-        self.run(
-            "for process in /proc/[0-9]*; do "
-            f"if tr '\\0' '\\n' 2>/dev/null <$process/environ | grep -qx SLURMD_NODENAME={node} "
-            "&& tr '\\0' ' ' <$process/cmdline | grep -q train.py; "
-            "then kill -KILL ${process#/proc/}; fi; done"
-        )
+        self.run(f"{_OF_NODE}\nkill -KILL $(training {node})")
+
+    def freeze(self, node: str) -> None:
+        """Let a node with all that runs on it say nothing more, as behind a cut cable."""
+        self.run(f"{_OF_NODE}\nkill -STOP $(daemons {node}) $(training {node})")
+
+    def replace(self, node: str) -> None:
+        """Start a frozen node anew, as after its reboot."""
+        self.run(f"{_OF_NODE}\nkill -KILL $(daemons {node}) $(training {node}); slurmd -N {node}")
+
+
+_OF_NODE = """
+# Processes of the training on a node, by the variable that Slurm gives them.
+training() {
+  for process in /proc/[0-9]*; do
+    if grep -qzx "SLURMD_NODENAME=$1" $process/environ 2>/dev/null; then
+      grep -qaF train.py $process/cmdline && echo ${process#/proc/}
+    fi
+  done
+  true
+}
+# Slurm's own on that node: its slurmd, and the parent of the step's first process.
+daemons() {
+  cat /run/slurmd.$1.pid
+  for number in $(training $1); do
+    parent=$(awk '$1 == "PPid:" { print $2 }' /proc/$number/status)
+    if grep -qa '^slurmstepd' /proc/$parent/cmdline; then echo $parent; fi
+  done
+}
+"""
 
 
 @contextmanager
