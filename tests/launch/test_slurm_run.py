@@ -85,8 +85,7 @@ def in_mid_training(cluster: Slurm, folder: str, job: int) -> bool:
 def again(cluster: Slurm, job: int) -> None:
     """Wait until a job has been queued again, let it begin at once, and wait for its end."""
     cluster.wait(job, "the restart", lambda: cluster.field(job, "Restarts") == "1")
-    cluster.hurry(job)
-    cluster.wait(job, "the end", lambda: ended(cluster, job))
+    cluster.wait(job, "the end", lambda: cluster.hurried(job) and ended(cluster, job))
     assert cluster.field(job, "JobState") == "COMPLETED", cluster.shown(job)
 
 
@@ -154,8 +153,7 @@ def test_a_job_is_not_queued_again_for_ever(cluster: Slurm) -> None:
     found = stub(cluster, folder, "exit 9")
     job = cluster.submit(script(restarts=1), folder, environment=found)
     cluster.wait(job, "the restart", lambda: cluster.field(job, "Restarts") == "1")
-    cluster.hurry(job)
-    cluster.wait(job, "the end", lambda: ended(cluster, job))
+    cluster.wait(job, "the end", lambda: cluster.hurried(job) and ended(cluster, job))
     assert (cluster.field(job, "ExitCode"), cluster.field(job, "Restarts")) == ("9:0", "1")
     assert "after 1 restarts" in cluster.run(f"cat {folder}/{NAME}-{job}.out")
 

@@ -110,9 +110,11 @@ class Slurm:
         logs = self.run(f"tail --lines=40 {folder}/*.out {folder}/*.log || true")
         return f"{self.run(f'scontrol show job {job}')}\n{logs}\n{self.daemons()}"
 
-    def hurry(self, job: int) -> None:
-        """Let a job that waits begin now: Slurm lets those that it queues again wait."""
-        self.run(f"scontrol update JobId={job} StartTime=now || true")
+    def hurried(self, job: int) -> bool:
+        """Let a job that waits begin now: Slurm has it wait for minutes after a node's failure."""
+        if self.field(job, "JobState") == "PENDING":
+            self.run(f"scontrol update JobId={job} StartTime=now || true")
+        return True
 
     def kill_processes(self, node: str) -> None:
         """Kill what a job runs on a node, at once and for good; the node itself stays."""
