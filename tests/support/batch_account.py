@@ -102,12 +102,14 @@ def node_environment(job: str, number: int, nodes: int) -> dict[str, str]:
 
 
 def _nodes(job: str) -> int:
-    """How many nodes a job has; no request for a description of it says so in moto."""
-    found = get_backend("batch")[DEFAULT_ACCOUNT_ID][REGION].get_job_by_id(job)
-    return int(found.job_definition.node_properties["numNodes"])
+    return int(_properties(job)["numNodes"])
 
 
 def _user(job: str) -> str:
-    found = get_backend("batch")[DEFAULT_ACCOUNT_ID][REGION].get_job_by_id(job)
-    ranges = found.job_definition.node_properties["nodeRangeProperties"]
-    return str(ranges[0]["container"]["user"])
+    return str(_properties(job)["nodeRangeProperties"][0]["container"]["user"])
+
+
+def _properties(job: str) -> dict[str, Any]:
+    """What a job's definition says of its nodes; moto leaves it out of its descriptions."""
+    found: Any = get_backend("batch")[DEFAULT_ACCOUNT_ID][REGION].get_job_by_id(job)
+    return dict(found.job_definition.node_properties)
