@@ -93,9 +93,10 @@ class Slurm:
         return int(self.run(f"cd {folder} && {environment} sbatch --parsable job.sbatch"))
 
     def field(self, job: int, name: str) -> str:
-        """One field of what `scontrol show job` prints."""
+        """One field of what `scontrol show job` prints; empty where it prints nothing just now."""
         words = self.run(f"scontrol show job {job}").split()
-        return next(word.partition("=")[2] for word in words if word.startswith(f"{name}="))
+        found = (word.partition("=")[2] for word in words if word.startswith(f"{name}="))
+        return next(found, "")
 
     def wait(self, job: int, what: str, true: Callable[[], bool], within_s: float = 60) -> None:
         """Wait until something is true of a job."""

@@ -44,7 +44,7 @@ def test_both_requests_have_only_what_awss_own_description_of_them_has() -> None
         ("RegisterJobDefinition", definition(job, options)),
         ("SubmitJob", submission(job, options)),
     ):
-        shape = service.operation_model(operation).input_shape
+        shape: Any = service.operation_model(operation).input_shape
         validate_parameters(values, shape)
         assert unknown(values, shape) == []
 
