@@ -93,9 +93,10 @@ class Slurm:
         return int(self.run(f"cd {folder} && {environment} sbatch --parsable job.sbatch"))
 
     def field(self, job: int, name: str) -> str:
-        """One field of what `scontrol show job` prints."""
+        """One field of what `scontrol show job` prints; empty where it prints nothing just now."""
         words = self.run(f"scontrol show job {job}").split()
-        return next(word.partition("=")[2] for word in words if word.startswith(f"{name}="))
+        found = (word.partition("=")[2] for word in words if word.startswith(f"{name}="))
+        return next(found, "")
 
     def wait(self, job: int, what: str, true: Callable[[], bool], within_s: float = 60) -> None:
         """Wait until something is true of a job."""
@@ -110,18 +111,44 @@ class Slurm:
         logs = self.run(f"tail --lines=40 {folder}/*.out {folder}/*.log || true")
         return f"{self.run(f'scontrol show job {job}')}\n{logs}\n{self.daemons()}"
 
-    def hurry(self, job: int) -> None:
-        """Let a job that waits begin now: Slurm lets those that it queues again wait."""
-        self.run(f"scontrol update JobId={job} StartTime=now || true")
+    def hurried(self, job: int) -> bool:
+        """Let a job that waits begin now: Slurm has it wait for minutes after a node's failure."""
+        if self.field(job, "JobState") == "PENDING":
+            self.run(f"scontrol update JobId={job} StartTime=now || true")
+        return True
 
     def kill_processes(self, node: str) -> None:
         """Kill what a job runs on a node, at once and for good; the node itself stays."""
-        self.run(
-            "for process in /proc/[0-9]*; do "
-            f"if tr '\\0' '\\n' 2>/dev/null <$process/environ | grep -qx SLURMD_NODENAME={node} "
-            "&& tr '\\0' ' ' <$process/cmdline | grep -q train.py; "
-            "then kill -KILL ${process#/proc/}; fi; done"
-        )
+        self.run(f"{_OF_NODE}\nkill -KILL $(training {node})")
+
+    def freeze(self, node: str) -> None:
+        """Let a node with all that runs on it say nothing more, as behind a cut cable."""
+        self.run(f"{_OF_NODE}\nkill -STOP $(daemons {node}) $(training {node})")
+
+    def replace(self, node: str) -> None:
+        """Start a frozen node anew, as after its reboot."""
+        self.run(f"{_OF_NODE}\nkill -KILL $(daemons {node}) $(training {node}); slurmd -N {node}")
+
+
+_OF_NODE = """
+# Processes of the training on a node, by the variable that Slurm gives them.
+training() {
+  for process in /proc/[0-9]*; do
+    if grep -qzx "SLURMD_NODENAME=$1" $process/environ 2>/dev/null; then
+      grep -qaF train.py $process/cmdline && echo ${process#/proc/}
+    fi
+  done
+  true
+}
+# Slurm's own on that node: its slurmd, and the parent of the step's first process.
+daemons() {
+  cat /run/slurmd.$1.pid
+  for number in $(training $1); do
+    parent=$(awk '$1 == "PPid:" { print $2 }' /proc/$number/status)
+    if grep -qa '^slurmstepd' /proc/$parent/cmdline; then echo $parent; fi
+  done
+}
+"""
 
 
 @contextmanager

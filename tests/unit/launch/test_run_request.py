@@ -7,6 +7,8 @@ import pytest
 
 from bakehouse import engine, layout
 from bakehouse.errors import InputError, RunError
+from bakehouse.launch import request
+from bakehouse.launch.case import Splits, load_case
 from bakehouse.launch.request import prepare
 
 FOUND = SimpleNamespace(id="sha256:1", attrs={"Config": {"User": "10001:10001"}})
@@ -51,6 +53,8 @@ def test_a_missing_image_says_how_to_build_it(images: dict[str, Any]) -> None:
         ({"kill_after_step": 60}, "belong together"),
         ({"kill_node": 2, "kill_after_step": 60}, "there is no node 2 in a run of 2 nodes"),
         ({"configuration": "digits"}, "no configuration digits"),
+        ({"secrets": ["NOT_SET_ANYWHERE"]}, "NOT_SET_ANYWHERE is not in this environment"),
+        ({"secrets": ["HF_TOKEN=hf_value"]}, "does not say where its value is"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], reason: str) -> None:
@@ -62,3 +66,24 @@ def test_wrong_options_are_refused(options: dict[str, Any], reason: str) -> None
 def test_an_unknown_case_is_refused() -> None:
     with pytest.raises(InputError, match="there is no test case cpu"):
         prepare("cpu")
+
+
+@pytest.mark.usefixtures("images")
+def test_a_world_size_that_the_splits_do_not_divide_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = load_case("cpu-ddp")
+    split = case.configurations["digits-mlp"].model_copy(update={"splits": Splits(tensor=2)})
+    cut = case.model_copy(update={"configurations": {**case.configurations, "split": split}})
+    monkeypatch.setattr(request, "load_case", lambda _: cut)
+    assert prepare("cpu-ddp", configuration="split", nodes=2, processes_per_node=1)
+    with pytest.raises(InputError, match=r"are 3, but a copy of split takes 2 processes"):
+        prepare("cpu-ddp", configuration="split", nodes=3, processes_per_node=1)
+
+
+@pytest.mark.usefixtures("images")
+def test_secrets_are_remembered_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_value")
+    found = prepare("cpu-ddp", secrets=["HF_TOKEN"])
+    assert found.secrets == ("HF_TOKEN",)
+    assert "hf_value" not in repr(found)

@@ -1,0 +1,15 @@
+"""What several tests of launching share."""
+
+from pathlib import Path
+
+import pytest
+
+from bakehouse import layout
+
+
+@pytest.fixture
+def tiny_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty containers/ in place of the repository's."""
+    monkeypatch.setattr(layout, "CONTAINERS", tmp_path)
+    monkeypatch.setattr(layout, "SHARED", tmp_path / "shared")
+    return tmp_path
