@@ -70,6 +70,8 @@ class Checkpoints:
         step, running = self.about["step"], self.under_way
         error = running.exception(timeout=self.ranks.patience.total_seconds() if wait else None)
         if error is not None:
+            if self.ranks.rank == 0:  # it has heard of all ranks that they write no more
+                checkpoints.discard_partial(self.folder)
             raise Stop(FAILED, self._told(step, error)) from error
         self.under_way = None
         if self.ranks.rank == 0:
