@@ -138,8 +138,8 @@ class Checkpoints:
 
 
 def _reason(error: BaseException) -> str:
-    failures = getattr(error, "failures", None)
-    if failures:
+    where, cause = "", error
+    if failures := getattr(error, "failures", None):
         rank, (cause, _) = next(iter(failures.items()))
-        return f"rank {rank}: {cause or type(cause).__name__}".splitlines()[0]
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        where = f"rank {rank}: "
+    return where + f"{type(cause).__name__}: {cause}".splitlines()[0]

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from training.records import Stop
 
 FAILED = 1
-ROLL_CALL_S = 5.0
+ROLL_CALL_S = 3.0
 LOST = "lost the others"
 
 

@@ -1,4 +1,5 @@
 """Starts ranks of the fsdp test case by fork: torch is imported once, not once per rank."""
+# ruff: noqa: PT009  # the image has no pytest
 
 import json
 import os
@@ -7,8 +8,10 @@ import socket
 import sys
 import tempfile
 import time
+import unittest
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +50,14 @@ class Ended:
         return str(self.of("error")[0]["message"])
 
 
+def leave_alone(_rank: int) -> None:
+    """Break nothing."""
+
+
 def run_ranks(
     ranks: int,
     arguments: Sequence[str],
-    prepare: Callable[[int], None] = lambda rank: None,
+    prepare: Callable[[int], None] = leave_alone,
     local_ranks: int | None = None,
 ) -> Ended:
     """Run train.py's main by some ranks.
@@ -112,7 +119,9 @@ def _wait(children: list[int]) -> list[int]:
 def _only_stopped_are_left(children: list[int], statuses: dict[int, int]) -> bool:
     """A rank that was stopped by a signal ends by itself never."""
     left = set(children) - statuses.keys()
-    states = [Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] for child in left]
+    states = [
+        Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0] for child in left
+    ]
     return bool(states) and set(states) == {"T"}
 
 
@@ -120,3 +129,56 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+BOUND = 2.7  # held-out loss that case.yml promises
+TOLERANCE = 1e-3  # of losses, between numbers of ranks
+FEW = {"steps": 12, "warmup_steps": 2, "checkpoint_every": 4, "validation_windows": 16}
+
+
+def options(folder: Path, **changes: Any) -> list[str]:
+    """A command line with some keys of the configuration changed."""
+    told = [f"--checkpoints={folder}", "--timeout-s=20"]
+    return told + [f"--set={name}={value}" for name, value in changes.items()]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def steps(*numbers: int) -> list[str]:
+    return [f"step-{number:08d}" for number in numbers]
+
+
+class Runs(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name) / "checkpoints"
+
+    def train(
+        self, ranks: int = 2, prepare: Callable[[int], None] = leave_alone, **changes: Any
+    ) -> Ended:
+        return run_ranks(ranks, options(self.folder, **{**FEW, **changes}), prepare)
+
+    def assert_done(self, run: Ended) -> None:
+        self.assertEqual(set(run.statuses), {0}, run.printed)
+
+    def assert_close(self, found: dict[int, float], expected: dict[int, float]) -> None:
+        self.assertEqual(found.keys(), expected.keys())
+        for step, loss in expected.items():
+            self.assertAlmostEqual(found[step] / loss, 1, delta=TOLERANCE, msg=f"step {step}")
+
+
+@cache
+def unbroken() -> tuple[Ended, tempfile.TemporaryDirectory[str]]:
+    """A short training by two ranks, and its checkpoints of steps 4, 8 and 12."""
+    folder = tempfile.TemporaryDirectory()
+    return run_ranks(2, options(Path(folder.name), **FEW)), folder
+
+
+@cache
+def whole() -> Ended:
+    """The default configuration as it is, by two ranks."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run_ranks(2, options(Path(folder)))
