@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401  # FSDP loads it later, in each rank
 import train
 from training import records
 
