@@ -4,6 +4,7 @@ Every rank writes its own shards (torch.distributed.checkpoint). When all have, 
 checkpoint whole and removes older ones; until then the one before is the newest.
 """
 
+import shutil
 import uuid
 from concurrent.futures import Future
 from pathlib import Path
@@ -70,7 +71,10 @@ class Checkpoints:
         step, running = self.about["step"], self.under_way
         error = running.exception(timeout=self.ranks.patience.total_seconds() if wait else None)
         if error is not None:
-            raise Stop(FAILED, self._told(step, error)) from error
+            told = self._told(step, error)
+            if self.ranks.rank == 0:  # it has heard of all ranks that they write no more
+                checkpoints.discard_partial(self.folder)
+            raise Stop(FAILED, told) from error
         self.under_way = None
         if self.ranks.rank == 0:
             try:
@@ -113,7 +117,9 @@ class Checkpoints:
     def _told(self, step: int, error: BaseException) -> str:
         newest = checkpoints.newest(self.folder)
         kept = f"that of step {newest[1]['step']} is whole" if newest else "there is none before it"
-        return f"the checkpoint of step {step} cannot be written: {_reason(error)}; {kept}"
+        # torch tells of a full disk only as a position in a file that it did not expect.
+        free = f"{shutil.disk_usage(self.folder).free / 1e6:.1f} MB are free there"
+        return f"the checkpoint of step {step} cannot be written: {_reason(error)}; {free}; {kept}"
 
     def _demand_shared(self) -> None:
         names = [f".{uuid.uuid4().hex}" if self.ranks.rank == 0 else ""]
@@ -136,8 +142,8 @@ class Checkpoints:
 
 
 def _reason(error: BaseException) -> str:
-    failures = getattr(error, "failures", None)
-    if failures:
+    where, cause = "", error
+    if failures := getattr(error, "failures", None):
         rank, (cause, _) = next(iter(failures.items()))
-        return f"rank {rank}: {cause or type(cause).__name__}".splitlines()[0]
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+        where = f"rank {rank}: "
+    return where + f"{type(cause).__name__}: {cause}".splitlines()[0]

@@ -214,14 +214,18 @@ class Decoder(nn.Module):
         if not shape.tied_embeddings:
             self.output = nn.Parameter(torch.empty(shape.vocabulary, shape.hidden))
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Two times int64 [batch, length] -> fp32 scalar, in nats per token."""
+    def logits(self, inputs: Tensor) -> Tensor:
+        """int64 [batch, length] -> [batch, length, vocabulary]."""
         cos, sin = rotations(self.shape, inputs.shape[1], inputs.device)
         x = embedding(inputs, self.embedding)
         for block in self.blocks:
             x = block(x, cos, sin)
         matrix = self.embedding if self.shape.tied_embeddings else self.output
-        logits = linear(self.norm(x), matrix)
+        return linear(self.norm(x), matrix)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Two times int64 [batch, length] -> fp32 scalar, in nats per token."""
+        logits = self.logits(inputs)
         return cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     @torch.no_grad()

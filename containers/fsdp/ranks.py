@@ -1,5 +1,6 @@
 """The processes of a training: how they meet, and what the others say when one of them is lost."""
 
+import contextlib
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from training.records import Stop
 
 FAILED = 1
-ROLL_CALL_S = 5.0
+ROLL_CALL_S = 3.0
 LOST = "lost the others"
 
 
@@ -54,8 +55,8 @@ class Ranks:
         """
         communication = isinstance(error, RuntimeError) and _is_of_communication(str(error))
         mine = LOST if communication else f"{type(error).__name__}: {error}".splitlines()[0]
+        self.leave(mine)
         try:
-            self.roll.set(str(self.rank), mine)
             told = self._others() if communication else mine
         except Exception as gone:  # noqa: BLE001  # whatever it is, there is no store to ask
             told = f"the store on rank 0's node is gone ({type(gone).__name__})"
@@ -64,6 +65,11 @@ class Ranks:
             message += f"; {str(error).splitlines()[0]}"
         sys.stderr.write(f"{message}\n")
         return Stop(FAILED, message)
+
+    def leave(self, reason: str) -> None:
+        """Tell the others why this rank stops, if they can still be told."""
+        with contextlib.suppress(Exception):
+            self.roll.set(str(self.rank), reason)
 
     def _others(self) -> str:
         others = [rank for rank in range(self.ranks) if rank != self.rank]

@@ -189,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ranks = Ranks(options.timeout_s)
     try:
         Trainer(config, options.checkpoints, ranks).run()
-    except Stop:
+    except Stop as stop:
+        ranks.leave(stop.message)
         raise
     except Exception as error:
         raise ranks.explain(error) from error
