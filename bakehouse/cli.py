@@ -25,7 +25,7 @@ application = typer.Typer(
 )
 
 COMMANDS = (
-    "stack", "plan", "build", "case", "env", "run",
+    "stack", "plan", "build", "case", "env", "run", "bench",
     "check", "diff", "versions", "mirror", "ami", "disk",
 )  # fmt: skip
 for _command in COMMANDS:

@@ -18,6 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.models.networks import Network
+from docker.types import DeviceRequest
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
@@ -182,6 +183,11 @@ def built_commands() -> str:
     """The commands whose results BuildKit still has, one a line."""
     records = connect().df().get("BuildCache") or []
     return "\n".join(str(record.get("Description", "")) for record in records)
+
+
+def all_gpus() -> list[DeviceRequest]:
+    """What a container asks for to see all GPUs, as `docker run --gpus=all` does."""
+    return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
 
 
 def sweep() -> list[str]:

@@ -27,7 +27,7 @@ def output_of(
     python_path: str,
     *,
     mounts: Mapping[Path, str] | None = None,
-    timeout_s: int = 120,
+    timeout_s: int = 300,
 ) -> str:
     """What unittest says about all tests of a file.
 
