@@ -22,7 +22,7 @@ from bakehouse import owner
 
 REGION = "eu-central-1"
 QUEUE = "bakehouse"
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 @dataclass

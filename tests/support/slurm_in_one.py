@@ -98,7 +98,7 @@ class Slurm:
         found = (word.partition("=")[2] for word in words if word.startswith(f"{name}="))
         return next(found, "")
 
-    def wait(self, job: int, what: str, true: Callable[[], bool], within_s: float = 60) -> None:
+    def wait(self, job: int, what: str, true: Callable[[], bool], within_s: float = 180) -> None:
         """Wait until something is true of a job."""
         until = time.monotonic() + within_s
         while not true():
