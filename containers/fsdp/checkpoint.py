@@ -68,6 +68,8 @@ class Checkpoints:
         """
         if self.under_way is None or not (wait or self.under_way.done()):
             return None
+        if self.failed and not wait:
+            return None  # all ranks end together, after the next step
         step, running = self.about["step"], self.under_way
         error = running.exception(timeout=self.ranks.patience.total_seconds() if wait else None)
         if error is not None:

@@ -55,13 +55,15 @@ def keep_own_gradients(_rank: int) -> None:
 
 class BadDays(Runs):
     def test_a_checkpoint_counts_only_when_all_ranks_have_written_it(self) -> None:
-        run = self.train(2, full_from(8))
+        often = {"steps": 30, "checkpoint_every": 10}
+        run = self.train(2, full_from(20), **often)
         self.assertEqual(run.statuses, [1, 1])
-        self.assertIn("the checkpoint of step 8 cannot be written: rank 1: ", run.error)
-        self.assertIn("that of step 4 is whole", run.error)
-        self.assertEqual(names(self.folder), steps(4))
-        self.assert_done(again := self.train(2))
-        self.assertEqual([r["step"] for r in again.of("resume")], [4])
+        self.assertIn("the checkpoint of step 20 cannot be written: rank 1: ", run.error)
+        self.assertIn("that of step 10 is whole", run.error)
+        self.assertLess(max(run.losses), 30, "not only when the next one is due")
+        self.assertEqual(names(self.folder), steps(10))
+        self.assert_done(again := self.train(2, **often))
+        self.assertEqual([r["step"] for r in again.of("resume")], [10])
 
     def test_a_killed_rank_stops_the_others_who_say_which(self) -> None:
         run = self.train(2, signalled(1, signal.SIGKILL))
