@@ -126,10 +126,9 @@ class Counted:
         sent: Counter[str] = Counter()
         self.patches = []
         for kind in self.kinds:
+            real = getattr(dist, kind)
 
-            def counting(
-                *args: Any, _kind: str = kind, _real: Any = getattr(dist, kind), **kwargs: Any
-            ) -> Any:
+            def counting(*args: Any, _kind: str = kind, _real: Any = real, **kwargs: Any) -> Any:
                 sent[_kind] += 1
                 return _real(*args, **kwargs)
 
