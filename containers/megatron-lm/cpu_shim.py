@@ -29,28 +29,41 @@ def install() -> None:
         setattr(torch, name, _on_cpu(getattr(torch, name)))
     # tensor_parallel/layers.py, mappings.py, distributed/param_and_grad_buffer.py:806,
     # pipeline_parallel/p2p_communication.py, utils.py:631 (GlobalMemoryBuffer): where buffers go.
-    torch.cuda.current_device = lambda: CPU
+    torch.cuda.current_device = _cpu
     # pipeline_parallel/p2p_communication.py:398 (after sends), parallel_state.py:198.
-    torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.synchronize = _nothing
     # tensor_parallel/random.py:235-238 and :422: states of the CUDA generator.
-    torch.cuda.get_rng_state = lambda device=CPU: torch.get_rng_state()
-    torch.cuda.random.get_rng_state = torch.cuda.get_rng_state
+    torch.cuda.get_rng_state = torch.cuda.random.get_rng_state = _random_state
     torch.cuda.manual_seed = torch.manual_seed
     # optimizer/optimizer.py:375, transformer/utils.py, models/common/language_module: data to GPU.
-    torch.Tensor.cuda = lambda tensor, *_, **__: tensor
+    torch.Tensor.cuda = _unmoved
     # optimizer/distrib_optimizer.py:361 and :420, optimizer/optimizer.py:671, clip_grads.py:167
     # ask for the type by its name, "torch.cuda.FloatTensor".
     torch.Tensor.type = _named_as_on_a_gpu(torch.Tensor.type)
-    _redirect_generator()
-
-
-def _redirect_generator() -> None:
     from megatron.core.tensor_parallel import random  # noqa: PLC0415  # after what is above
 
     # tensor_parallel/random.py:74: sets the state of a CUDA generator.
-    random._set_cuda_rng_state = lambda state, device=-1, graph_safe=False: torch.set_rng_state(
-        state
-    )
+    random._set_cuda_rng_state = _set_random_state  # noqa: SLF001
+
+
+def _cpu() -> torch.device:
+    return CPU
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+def _unmoved(tensor: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return tensor
+
+
+def _random_state(*_: Any, **__: Any) -> torch.Tensor:
+    return torch.get_rng_state()
+
+
+def _set_random_state(state: torch.Tensor, *_: Any, **__: Any) -> None:
+    torch.set_rng_state(state)
 
 
 def _on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
