@@ -140,7 +140,7 @@ class Configurations(unittest.TestCase):
 class Shim(unittest.TestCase):
     def test_where_there_is_a_gpu_it_refuses(self) -> None:
         with (
-            mock.patch.object(torch.cuda, "is_available", lambda: True),
+            mock.patch.object(torch.cuda, "is_available", return_value=True),
             self.assertRaises(RuntimeError),
         ):
             train.cpu_shim.install()
