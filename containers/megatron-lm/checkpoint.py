@@ -1,8 +1,12 @@
 """Checkpoints in Megatron's own format: every rank writes its shards, any split reads them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from megatron.core import dist_checkpointing
 from megatron.core.distributed import DistributedDataParallel
@@ -33,7 +37,7 @@ class Checkpoints:
     ) -> None:
         """Remove what a killed training left half-made."""
         self.folder, self.keep = folder, keep
-        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.inner, self.optimizer, self.schedule = model.module, optimizer, schedule
         if dist.get_rank() == 0:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -84,11 +88,64 @@ class Checkpoints:
             raise Stop(
                 WRONG_INPUT, f"{folder} is damaged: {told}; remove it to go on from the one before"
             ) from error
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.inner.load_state_dict(state["model"])
+        with _steps_of_torch(self.optimizer):
+            self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 
     def _state(self, *, is_loading: bool) -> dict[str, Any]:
-        model = self.model.sharded_state_dict(metadata=METADATA)
+        if is_loading:
+            _make_room(self.optimizer)
+        model = self.inner.sharded_state_dict(metadata=METADATA)
         optimizer = self.optimizer.sharded_state_dict(model, is_loading, metadata=METADATA)
         return {"model": model, "optimizer": optimizer, "schedule": self.schedule.state_dict()}
+
+
+def _parts(optimizer: MegatronOptimizer) -> list[Any]:
+    return list(getattr(optimizer, "chained_optimizers", [optimizer]))
+
+
+def _make_room(optimizer: MegatronOptimizer) -> None:
+    """Give torch's Adam its state before there was a step.
+
+    Megatron does so for apex's and Transformer Engine's; of torch's it asks the number of steps
+    (optimizer/distrib_optimizer.py:641) before it has loaded one.
+    """
+    for part in _parts(optimizer):
+        for weight in (
+            weight for group in part.optimizer.param_groups for weight in group["params"]
+        ):
+            if not part.optimizer.state[weight]:
+                part.optimizer.state[weight] = {
+                    "step": torch.zeros((), dtype=torch.float32),
+                    "exp_avg": torch.zeros_like(weight),
+                    "exp_avg_sq": torch.zeros_like(weight),
+                }
+
+
+@contextmanager
+def _steps_of_torch(optimizer: MegatronOptimizer) -> Iterator[None]:
+    """Let Megatron load the state of torch's Adam, with its number of steps.
+
+    megatron-core 0.16.1 leaves the number out of what it copies, and then demands it
+    (optimizer/distrib_optimizer.py:940); and it gives all weights one tensor for it (line 819),
+    which a step would count up once for each.
+    """
+    copies = "_set_main_param_and_optimizer_states"
+    parts = [part for part in _parts(optimizer) if hasattr(part, copies)]
+    for part in parts:
+        setattr(part, copies, partial(_copy_all, part, getattr(part, copies)))
+    try:
+        yield
+    finally:
+        for part in parts:
+            delattr(part, copies)
+    for part in _parts(optimizer):
+        for state in part.optimizer.state.values():
+            state["step"] = state["step"].clone()
+
+
+def _copy_all(part: Any, copy: Any, weight: torch.Tensor, tensors: dict[str, Any]) -> None:
+    group, order = part.model_param_group_index_map[weight]
+    main = part.optimizer.param_groups[group]["params"][order]
+    copy(weight, {"step": part.optimizer.state[main]["step"], **tensors})

@@ -9,6 +9,7 @@ the newest one. Exit status of a process: 0 done, 1 it could not go on (a lost r
 
 import argparse
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -245,7 +246,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     config = load(options.configuration, dict(options.set))
     _meet(config, options.timeout_s)
-    Trainer(config, options).run()
+    try:
+        Trainer(config, options).run()
+    finally:
+        # Megatron's writer of checkpoints starts a process for a queue, which would outlive a rank
+        # that ends by os._exit, and hold its output open.
+        for helper in multiprocessing.active_children():
+            helper.terminate()
     dist.destroy_process_group()
 
 
