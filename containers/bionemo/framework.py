@@ -1,9 +1,9 @@
-"""python framework.py --configuration configurations/esm2-650m.json --nodes 2 --gpus 8 --data FOLDER
+"""python framework.py --configuration configurations/esm2-650m.json --nodes 2 --data FOLDER
 
-The same configuration for BioNeMo's own ESM-2, `train_esm2` of bionemo-esm2, which trains with NeMo,
-Megatron-Core and Transformer Engine on GPUs. Those are not in this image, and bionemo-esm2 is in no
-package index: NVIDIA's image of BioNeMo has them. Printed there, the command can be started there;
-with --start it is. Not verified: nobody has run it here.
+The same configuration for BioNeMo's own ESM-2, `train_esm2` of bionemo-esm2, which trains with
+NeMo, Megatron-Core and Transformer Engine on GPUs. Those are not in this image, and bionemo-esm2 is
+in no package index: NVIDIA's image of BioNeMo has them. The command is printed; with --start it is
+started, which works in that image alone. Not verified: nobody has run it here.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main() -> None:
         sys.stdout.write(f"{shlex.join(found)}\n")
         return
     demand_framework()
-    os.execvp(found[0], found)
+    os.execvp(found[0], found)  # noqa: S606  # a list, no shell needed
 
 
 if __name__ == "__main__":

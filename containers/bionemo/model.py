@@ -13,15 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
-ALPHABET = (
-    "<cls>",
-    "<pad>",
-    "<eos>",
-    "<unk>",
-    *"LAGVSERTIDPKQNFYMHWCXBUZO.-",
-    "<null_1>",
-    "<mask>",
-)
+LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
+ALPHABET = ("<cls>", "<pad>", "<eos>", "<unk>", *LETTERS, "<null_1>", "<mask>")
 """The published vocabulary, in its order."""
 
 CLS, PAD, EOS, UNKNOWN, MASK = (

@@ -1,8 +1,9 @@
 """Protein sequences, and which of their residues a step hides.
 
-The order of the sequences is BioNeMo's: `MultiEpochDatasetResampler` of bionemo-core maps the number
-of a sample to an epoch and a sequence. What is hidden depends on the seed and that number alone. So
-a global batch does not depend on how many ranks share it, nor on whether the run was resumed.
+The order of the sequences is BioNeMo's: `MultiEpochDatasetResampler` of bionemo-core maps the
+number of a sample to an epoch and a sequence. What is hidden depends on the seed, the epoch and the
+sequence alone. So a global batch does not depend on how many ranks share it, nor on whether the run
+was resumed.
 """
 
 from collections.abc import Iterator

@@ -182,8 +182,8 @@ class Trainer:
         """Return loss and accuracy on the hidden residues of the sequences held out."""
         total = torch.zeros(4, dtype=torch.float64, device=self.device)
         size = self.config.micro_batch_size
-        for inputs, targets in self.proteins.held_out(size, self.rank, self.ranks):
-            inputs, targets = inputs.to(self.device), targets.to(self.device)
+        for batch in self.proteins.held_out(size, self.rank, self.ranks):
+            inputs, targets = (part.to(self.device) for part in batch)
             logits, counted = self.network(inputs), targets != NOT_COUNTED
             right = (logits.argmax(-1) == targets)[counted]
             loss = cross_entropy(logits[counted].float(), targets[counted], reduction="sum")
