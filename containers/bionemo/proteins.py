@@ -33,7 +33,9 @@ def shipped() -> Path:
 
 
 def read_fasta(path: Path) -> list[str]:
-    """Return the sequences of a FASTA file, in its order.
+    """Return the sequences of a FASTA file, in its order; of equal ones the first.
+
+    A genome has genes several times; a copy held out would not be new to a model.
 
     Raises:
         Stop: It cannot be read, or is no FASTA file of proteins; says in which line.
@@ -49,7 +51,7 @@ def read_fasta(path: Path) -> list[str]:
                 sequences[-1].append(letters)
     except (OSError, UnicodeDecodeError) as error:
         raise Stop(WRONG_INPUT, f"the data cannot be read: {error}") from error
-    whole = ["".join(parts) for parts in sequences if parts]
+    whole = list(dict.fromkeys("".join(parts) for parts in sequences if parts))
     if not whole:
         raise Stop(WRONG_INPUT, f"there are no sequences in {path}")
     return whole

@@ -11,6 +11,7 @@ import argparse
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from hashlib import sha256
@@ -262,7 +263,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, **values["architecture"], "architecture": None}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run one rank.
 
     Raises:
@@ -273,7 +274,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, required=True, help="a folder")
     parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
     parser.add_argument("--data", type=Path, help="a FASTA file of proteins")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     config = load(options.configuration)
     try:
         options.checkpoints.mkdir(parents=True, exist_ok=True)
