@@ -1,4 +1,4 @@
-"""The bionemo test case, tested inside its image; each test of in_container/check_bionemo*.py reports.
+"""The bionemo test case inside its image; each test of in_container/check_bionemo*.py reports.
 
 All of them are slow: a day's work does not build the image.
 """
