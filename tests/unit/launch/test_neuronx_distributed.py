@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,7 +21,7 @@ PUBLISHED = {"llama3-8b": 8_030_261_248, "llama3-70b": 70_553_706_496}
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The case's own modules; other cases have some of the same names."""
     for name in [name for name in sys.modules if name.split(".")[0] in ("training", *OURS)]:
         monkeypatch.delitem(sys.modules, name)
