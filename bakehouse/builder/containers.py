@@ -114,14 +114,13 @@ def case(image: Image, options: Options, parent: BuildResult) -> BuildResult:
     work = _planned(image, stack, [layer], parent.key, options, parent)
     if options.plan_only or work.unchanged:
         return work.result(work.present, work.planned)
-    required = inputs.required(stack, layer)
-    verified = wheelhouse.prepare(stack, inputs.interpreter_of(work.base), options.supply)
-    folder = context.write_case(
-        image.name,
-        layer,
-        wheelhouse.requirement_lines(required),
-        wheelhouse.wheels_of(verified, required),
-    )
+    required, wheels = inputs.required(stack, layer), []
+    if layer.wheels:
+        python = inputs.interpreter_of(work.base)
+        (record,) = layer.wheels
+        verified = wheelhouse.prepare(stack, python, options.supply, case_record=record)
+        wheels = wheelhouse.wheels_of(verified, required)
+    folder = context.write_case(image.name, layer, wheelhouse.requirement_lines(required), wheels)
     built = _run(work, folder, options, ["--build-arg", f"BASE={work.base}"])
     cached = all(step.cached for step in built.steps)
     step = buildkit.Step(name=layer.name, marked=True, cached=cached)

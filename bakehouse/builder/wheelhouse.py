@@ -63,32 +63,42 @@ def usual() -> Interpreter:
 
 
 def prepare(
-    stack: Stack, interpreter: Interpreter | None = None, supply: Supply | None = None
+    stack: Stack,
+    interpreter: Interpreter | None = None,
+    supply: Supply | None = None,
+    *,
+    case_record: str | None = None,
 ) -> Path:
-    """Folder of verified wheels of all Python records of a stack; later calls cost nothing.
+    """Folder of verified wheels of a stack's Python records; later calls cost nothing.
 
     Args:
         stack: Its records name the wheels and their digests.
         interpreter: The image's Python; Debian 12's on this machine's architecture by default.
         supply: Where to fetch them, instead of the host's indexes.
+        case_record: The record of a test case, whose wheels alone are wanted. Without it they are
+            those of all records that roles take, and of no test case.
 
     Raises:
         DownloadError: A wheel cannot be had, or is not what its record promises.
     """
     python = interpreter or usual()
-    records = [record for record in stack.records.values() if isinstance(record, PythonRecord)]
-    _refuse_unlocked(stack)
+    names = [case_record] if case_record else stack.role_records
+    named = {name: stack.records[name] for name in names}
+    records = [record for record in named.values() if isinstance(record, PythonRecord)]
+    _refuse_unlocked(stack, names)
     requirements = {(r.name, r.version): r for record in records for r in record.requirements}
     indexes = tuple(record.index for record in records if record.index)
     other = "" if python == usual() else f"-{python}"
-    folder = layout.STATE / "wheelhouse" / f"{stack.name}{other}"
+    part = f"-{case_record.removesuffix('_release')}" if case_record else ""
+    folder = layout.STATE / "wheelhouse" / f"{stack.name}{part}{other}"
     _fill(folder, requirement_lines(requirements.values()), python, indexes, supply)
     return folder
 
 
-def _refuse_unlocked(stack: Stack) -> None:
+def _refuse_unlocked(stack: Stack, names: Iterable[str]) -> None:
     """No wheel is used of which nobody has written down what it must be."""
-    for component, record in stack.records.items():
+    for component in names:
+        record = stack.records[component]
         if isinstance(record, PythonRecord) and record.without_digests:
             raise DownloadError(
                 f"there are no digests of {', '.join(record.without_digests)}",

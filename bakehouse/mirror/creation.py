@@ -25,7 +25,7 @@ from bakehouse.mirror.server import MANIFEST
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import download
 from bakehouse.stacks.download import Policy
-from bakehouse.stacks.stack import Stack, load_stack
+from bakehouse.stacks.stack import Stack, case_records, load_stack
 
 _HEAD = re.compile(r"https?://[^/\s\"]+")
 PIP = "pip download, by digest"
@@ -214,12 +214,19 @@ def _origins(draft: Manifest, stack: Stack) -> frozenset[str]:
     return frozenset(f"{head}/" for head in _HEAD.findall(text))
 
 
+def _cases_of(wanted: Request) -> list[str]:
+    """Records of the test cases among the images."""
+    names = [f"{str(i.case).replace('-', '_')}_release" for i in wanted.images if i.case]
+    return [name for name in dict.fromkeys(names) if name in wanted.stack.records]
+
+
 def _recorded(
     part: Path, wanted: Request, recording: Recording, verified: set[str]
 ) -> dict[str, set[str]]:
     """Record the builds of all images; returns the places of the wheels that they need."""
     if not wanted.images:
-        return wheels.add(part, wanted.stack, [_usual_interpreter(wanted.stack)])
+        cases = [name for name in wanted.stack.records if name in case_records()]
+        return wheels.add(part, wanted.stack, [_usual_interpreter(wanted.stack)], cases)
     try:
         with record_builds.recorded(recording) as builds:
             for image in wanted.bases:
@@ -228,7 +235,7 @@ def _recorded(
             if any(image.kind == "machine" for image in wanted.images):
                 pythons[wheelhouse.usual()] = None
             progress.print("[bold]wheels[/bold]")
-            places = wheels.add(part, wanted.stack, pythons)
+            places = wheels.add(part, wanted.stack, pythons, _cases_of(wanted))
             for image in wanted.images:
                 if image not in wanted.bases:
                     builds.build(image, wanted.stack.name)

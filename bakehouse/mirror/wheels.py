@@ -21,8 +21,16 @@ _PAGE = (
 )
 
 
-def add(folder: Path, stack: Stack, interpreters: Iterable[Interpreter]) -> dict[str, set[str]]:
+def add(
+    folder: Path, stack: Stack, interpreters: Iterable[Interpreter], case_records: Iterable[str]
+) -> dict[str, set[str]]:
     """Bring the wheels of a stack and of the builder's Ansible into a bundle, with their index.
+
+    Args:
+        folder: The bundle.
+        stack: Whose records roles take.
+        interpreters: Pythons that the wheels must fit.
+        case_records: The records of test cases that are wanted as well.
 
     Returns:
         Every path in the bundle, with who wants it.
@@ -34,7 +42,9 @@ def add(folder: Path, stack: Stack, interpreters: Iterable[Interpreter]) -> dict
     wanted: dict[str, set[str]] = defaultdict(set)
     (folder / WHEELS).mkdir(parents=True, exist_ok=True)
     for python in interpreters:
-        for source in (wheelhouse.prepare(stack, python), wheelhouse.prepare_controller(python)):
+        sources = [wheelhouse.prepare(stack, python), wheelhouse.prepare_controller(python)]
+        sources += [wheelhouse.prepare(stack, python, case_record=name) for name in case_records]
+        for source in sources:
             for wheel in sorted(source.glob("*.whl")):
                 name, version, *_ = parse_wheel_filename(wheel.name)
                 owner = pins.get((name, canonicalize_version(version)), CONTROLLER)

@@ -55,6 +55,11 @@ class Stack:
         """Component's argument name to its version."""
         return {name: record.version for name, record in self.records.items()}
 
+    @property
+    def role_records(self) -> list[str]:
+        """Records that roles take: all but those of test cases, each of which has its own image."""
+        return [name for name in self.records if name not in case_records()]
+
     def python_pins(self) -> Iterator[tuple[str, int, str, str]]:
         """Each requirement of a Python record: component, place in its list, name, version."""
         for component, record in self.records.items():
@@ -122,9 +127,13 @@ def known_components() -> set[str]:
     if rules.is_file():
         text = rules.read_text(encoding="utf-8")
         names.update(re.findall(r"""[{\s"']([a-z][a-z0-9_]*_release)(?=["']?[:/.}])""", text))
-    for case in layout.CONTAINERS.glob("*/case.yml"):
-        names.add(f"{case.parent.name.replace('-', '_')}_release")
-    return names
+    return names | case_records()
+
+
+def case_records() -> set[str]:
+    """Names of the records that test cases may have, each for what it adds to its base."""
+    folders = [case.parent.name for case in layout.CONTAINERS.glob("*/case.yml")]
+    return {f"{name.replace('-', '_')}_release" for name in folders}
 
 
 def _record(document: documents.Document, key: str, value: Any, known: set[str]) -> Record:
@@ -187,10 +196,17 @@ def _refuse_missing_bundle(stack: Stack) -> None:
 
 
 def _refuse_two_versions(stack: Stack) -> None:
-    """One image has one environment: a package of two Python records has one version."""
-    seen: dict[str, tuple[str, str]] = {}
-    for component, place, name, version in stack.python_pins():
-        first, pinned = seen.setdefault(name, (component, version))
+    """One image has one environment: a package of two Python records has one version.
+
+    Two test cases are two images, and each has the environment of its base below it.
+    """
+    cases = case_records()
+    pins = sorted(stack.python_pins(), key=lambda pin: pin[0] in cases)
+    shared: dict[str, tuple[str, str]] = {}
+    for component, place, name, version in pins:
+        first, pinned = shared.get(name, (component, version))
+        if component not in cases:
+            shared.setdefault(name, (component, version))
         if version != pinned:
             raise InputError(
                 f"{name} is pinned to {version} here, and to {pinned} in {first}",

@@ -48,7 +48,7 @@ def stack(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack
     """A stack that has the wheel."""
     path = tmp_path / "tiny.yml"
     path.write_text(
-        "---\ncpu_ddp_release:\n  version: '1.0'\n  requirements:\n    - name: tiny\n"
+        "---\npytorch_release:\n  version: '1.0'\n  requirements:\n    - name: tiny\n"
         f"      version: '1.0'\n      sha256: [{digest(next(index.iterdir()))}]\n"
     )
     monkeypatch.setattr(layout, "STACKS", tmp_path)

@@ -43,9 +43,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bundle with one wheel, whose version has a plus in it."""
     make_wheel(tmp_path / "wheelhouse")
     (tmp_path / "controller").mkdir()
-    monkeypatch.setattr(wheelhouse, "prepare", lambda *_: tmp_path / "wheelhouse")
+    monkeypatch.setattr(wheelhouse, "prepare", lambda *_, **__: tmp_path / "wheelhouse")
     monkeypatch.setattr(wheelhouse, "prepare_controller", lambda *_: tmp_path / "controller")
-    wanted = wheels.add(tmp_path / "bundle", load_stack("cpu"), [wheelhouse.usual()])
+    wanted = wheels.add(tmp_path / "bundle", load_stack("cpu"), [wheelhouse.usual()], [])
     assert set(wanted) == {f"wheels/{FILE}", "simple/index.html", "simple/tiny/index.html"}
     return bundles.make(tmp_path / "bundle", {})
 
