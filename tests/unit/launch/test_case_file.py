@@ -7,7 +7,7 @@ import pytest
 
 from bakehouse import layout
 from bakehouse.errors import InputError
-from bakehouse.images import load_images
+from bakehouse.images import lineage, load_images
 from bakehouse.launch.case import Splits, case_names, load_case, parse
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import stack_names
@@ -34,11 +34,14 @@ def error_of(folder: Path, old: str, new: str) -> str:
 @pytest.mark.parametrize("name", case_names())
 def test_every_case_loads_and_fits_the_list_of_images(name: str) -> None:
     case = load_case(name)
-    image = load_images()[name]
-    assert (image.kind, image.case) == ("case", name)
-    parent = load_images()[str(image.parent)]
-    assert (case.base, case.stack) == (image.parent, parent.stack)
     assert case.stack in stack_names()
+    image = load_images().get(name)
+    if image is None:
+        assert case.status.how == "unverified", "what was seen needed an image"
+        return
+    assert (image.kind, image.case) == ("case", name)
+    stacks = [below.stack for below in lineage(name) if below.stack]
+    assert (case.base, case.stack) == (image.parent, stacks[-1])
 
 
 def test_there_is_a_case() -> None:
