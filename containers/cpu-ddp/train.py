@@ -8,6 +8,7 @@ configuration or checkpoint, 3 the loss diverged.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -132,13 +133,15 @@ def save_checkpoint(state: dict, directory: Path, keep: int) -> None:
     """Write a checkpoint so that a crash at any moment leaves only whole ones; keep the newest."""
     target = directory / f"step-{state['step']:08d}.pt"
     temporary = target.with_suffix(".tmp")
+    content = io.BytesIO()
+    torch.save(state, content)  # not into the file: torch would hide that the disk is full
     try:
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+    except OSError as error:
         temporary.unlink(missing_ok=True)
         before = sorted(directory.glob("step-*.pt"))
         kept = f"{before[-1].name} before it is whole" if before else "there is none before it"

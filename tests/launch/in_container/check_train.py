@@ -128,16 +128,13 @@ class Checkpoints(unittest.TestCase):
 
     def test_a_crash_in_mid_write_leaves_the_one_before(self) -> None:
         self.save(1)
-
-        def half(_state: object, file: io.BufferedWriter) -> None:
-            file.write(b"half of a checkpoint")
-            raise OSError(28, "No space left on device")
-
-        with mock.patch.object(torch, "save", half), self.assertRaises(train.Stop) as caught:
+        error = OSError(28, "No space left on device")
+        with mock.patch.object(os, "fsync", side_effect=error), self.assertRaises(train.Stop) as e:
             self.save(2)
         self.assertEqual(train.load_checkpoint(self.folder)["step"], 1)
         self.assertEqual(self.names(), ["step-00000001.pt"])
-        self.assertIn("step-00000001.pt before it is whole", str(caught.exception))
+        self.assertIn("No space left on device", str(e.exception))
+        self.assertIn("step-00000001.pt before it is whole", str(e.exception))
 
     def test_a_full_disk_leaves_the_one_before_and_says_so(self) -> None:
         self.save(1)
