@@ -100,6 +100,11 @@ def run_job(case: str, launcher: Launcher, given: Mapping[str, Any], *, dry_run:
     from bakehouse.launch.scheduler import render, submit
 
     job, options = prepared(case, launcher, given), _options(given)
+    if job.image_lacks_cuda:
+        told = (
+            f"no image of {case} is made for GPUs: {job.image} trains on processors, give --image"
+        )
+        progress.print(f"[bold yellow]warning:[/] {told}")
     if dry_run:
         sys.stdout.write(render(job, launcher, options, given["part"]))
         return

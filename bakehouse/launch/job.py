@@ -9,6 +9,7 @@ from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.images import latest
 from bakehouse.launch.case import Case, Launcher, load_case
+from bakehouse.launch.case_image import has_cuda, image_for, stack_name
 from bakehouse.launch.environment import Setting
 from bakehouse.launch.job_environment import job_environment
 from bakehouse.launch.node_command import Place, node_command
@@ -33,6 +34,7 @@ class Job:
         image: Container image; None where the job runs in a virtual environment.
         image_is_local: The image was not named by the user, so only this machine is known to
             have it.
+        image_lacks_cuda: The job takes GPUs, but no image of the case is made for them.
         venv: Folder of the virtual environment, on every node.
         folder: Folder of the entry point, in the image or on every node.
         instance_type: EC2 instance type as the scheduler knows it; HyperPod puts `ml.` before it.
@@ -50,6 +52,7 @@ class Job:
     configuration: str
     image: str | None
     image_is_local: bool
+    image_lacks_cuda: bool
     venv: str | None
     folder: str
     nodes: int
@@ -154,12 +157,15 @@ def prepare(
         ("--logs", logs),
     ):
         _check_path(option, path, launcher)
+    gpus = wanted.device == "gpu" or bool(profile and profile.gpus)
+    own_image = image_for(name, gpus=gpus)
     return Job(
         name=_job_name(job_name or f"{case.name}-{chosen}"),
         case=case,
         configuration=chosen,
-        image=None if venv else image or latest(name),
+        image=None if venv else image or latest(own_image.name if own_image else name),
         image_is_local=image is None,
+        image_lacks_cuda=(gpus and not (venv or image) and not (own_image and has_cuda(own_image))),
         venv=venv,
         folder=_folder(case, venv, code),
         nodes=node_count,
@@ -169,6 +175,7 @@ def prepare(
         environment=(
             *job_environment(
                 case,
+                stack=(stack_name(own_image) if own_image else None) or case.stack,
                 instance=instance_type.removeprefix("ml.") if instance_type else None,
                 nodes=node_count,
                 launcher=launcher,

@@ -9,6 +9,7 @@ from bakehouse.stacks.stack import load_stack
 def job_environment(
     case: Case,
     *,
+    stack: str,
     instance: str | None,
     nodes: int,
     launcher: Launcher,
@@ -20,6 +21,7 @@ def job_environment(
 
     Args:
         case: The test case.
+        stack: What the processes run with.
         instance: EC2 instance type of the nodes; None for other machines.
         nodes: How many there are.
         launcher: What starts the job on them.
@@ -37,8 +39,7 @@ def job_environment(
     )
     settings = compute(context)
     if instance is not None:
-        stack = load_stack(case.stack)
         settings += fabric_settings(
-            instance, stack, nodes=nodes, scheduler=launcher, case=case.name
+            instance, load_stack(stack), nodes=nodes, scheduler=launcher, case=case.name
         )[0]
     return settings

@@ -45,7 +45,7 @@ def render(job: Job, options: SlurmOptions) -> str:
             shlex.quote(job.checkpoints) if job.checkpoints else f'"{here}/checkpoints/{job.name}"'
         ),
         image=_image(job),
-        local_image=latest(job.case.name),
+        local_image=job.image if job.image_is_local else latest(job.case.name),
         mounts=_mounts(job),
         variables=[*names, *(secret.variable for secret in job.secrets)],
         secret_files=any(secret.place for secret in job.secrets),

@@ -31,6 +31,32 @@ def test_one_node_needs_no_interface_to_others() -> None:
     assert prepare("cpu-ddp", "slurm", instance="p4d.24xlarge", nodes=1).efa_interfaces == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "image"),
+    [
+        ({}, "bakehouse/fsdp:latest"),
+        ({"configuration": "llama3-1-8b"}, "bakehouse/fsdp-gpu:latest"),
+        ({"instance": "p5.48xlarge"}, "bakehouse/fsdp-gpu:latest"),
+        ({"instance": "c7i.48xlarge"}, "bakehouse/fsdp:latest"),
+        ({"instance": "p5.48xlarge", "image": "mine:1"}, "mine:1"),
+        ({"instance": "p5.48xlarge", "venv": "/fsx/venv"}, None),
+    ],
+)
+def test_gpus_get_the_image_that_is_made_for_them(
+    options: dict[str, Any], image: str | None
+) -> None:
+    job = prepare("fsdp", "slurm", **options)
+    assert (job.image, job.image_lacks_cuda) == (image, False)
+
+
+def test_a_case_without_an_image_for_gpus_is_known_as_such() -> None:
+    lacking = prepare("cpu-ddp", "slurm", instance="p5.48xlarge")
+    assert (lacking.image, lacking.image_lacks_cuda) == ("bakehouse/cpu-ddp:latest", True)
+    assert not prepare("cpu-ddp", "slurm").image_lacks_cuda
+    assert not prepare("cpu-ddp", "slurm", instance="p5.48xlarge", image="mine:1").image_lacks_cuda
+    assert not prepare("cpu-ddp", "slurm", instance="p5.48xlarge", venv="/venv").image_lacks_cuda
+
+
 def test_a_model_brings_the_nodes_and_the_instance_that_it_is_meant_for(meant: str) -> None:
     job = prepare(meant, "slurm")
     assert (job.nodes, job.instance_type, job.processes_per_node) == (4, "p5.48xlarge", 8)

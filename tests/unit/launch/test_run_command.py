@@ -31,6 +31,15 @@ def test_a_dry_run_prints_the_whole_and_nothing_else(
     assert shown.out.endswith("\n")
 
 
+def test_an_image_without_cuda_for_gpus_is_told_beside_what_is_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--on", "slurm", "--instance", "p5.48xlarge", "--dry-run") == 0
+    shown = capsys.readouterr()
+    assert "no image of cpu-ddp is made for GPUs" in " ".join(shown.err.split())
+    assert shown.out.startswith("#!/bin/bash\n")
+
+
 @pytest.mark.parametrize("part", ["register-job-definition", "submit-job"])
 def test_a_part_of_batchs_requests_is_that_ones_input(
     part: str, capsys: pytest.CaptureFixture[str]
