@@ -1,14 +1,12 @@
 """The megatron-lm test case, tested inside its image, where each test of check_megatron reports."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from unittest_inside import demand_ok, names_of, output_of
+from case_under_test import CaseUnderTest
+from unittest_inside import demand_ok, names_of
 
-from bakehouse import engine, layout
+from bakehouse import layout
 from bakehouse.launch.case import load_case
 
 AT_MOST_S = 900
@@ -17,11 +15,8 @@ OF_INSTANCE = {"p5.48xlarge": 8}
 
 @pytest.fixture(scope="module")
 def output() -> str:
-    """What unittest says inside the image, which is built where it is missing."""
-    reference = os.environ.get("BAKEHOUSE_TEST_MEGATRON_IMAGE", "bakehouse/megatron-lm:latest")
-    if engine.image(reference) is None:
-        subprocess.run([sys.executable, "-m", "bakehouse", "build", "case/megatron-lm"], check=True)
-    return output_of(reference, "check_megatron", "/opt/megatron-lm", timeout_s=AT_MOST_S)
+    """What unittest says inside the image."""
+    return CaseUnderTest("megatron-lm", AT_MOST_S).said("check_megatron")
 
 
 @pytest.mark.docker

@@ -1,12 +1,10 @@
 """The picotron test case, tested inside its image; each test of in_container/ reports."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from unittest_inside import demand_ok, names_of, output_of
+from case_under_test import CaseUnderTest
+from unittest_inside import demand_ok, names_of
 
 from bakehouse import engine
 
@@ -18,45 +16,29 @@ pytestmark = [pytest.mark.docker, pytest.mark.lengthy]
 
 
 @pytest.fixture(scope="module")
-def picotron_image() -> str:
-    """The image under test; built where it is missing."""
-    reference = os.environ.get("BAKEHOUSE_TEST_PICOTRON_IMAGE", "bakehouse/picotron:latest")
-    if engine.image(reference) is None:
-        subprocess.run([sys.executable, "-m", "bakehouse", "build", "case/picotron"], check=True)
-    return reference
-
-
-@pytest.fixture(scope="module")
-def outputs(picotron_image: str) -> dict[str, str]:
-    """What unittest said about a file; each is run when the first of its tests asks."""
-
-    class Outputs(dict[str, str]):
-        def __missing__(self, module: str) -> str:
-            self[module] = output_of(picotron_image, module, "/opt/picotron", timeout_s=AT_MOST_S)
-            return self[module]
-
-    return Outputs()
+def picotron() -> CaseUnderTest:
+    return CaseUnderTest("picotron", AT_MOST_S)
 
 
 @pytest.mark.parametrize(
     ("module", "name"), [(module, name) for module in EVERY_DAY for name in names_of(module)]
 )
-def test_inside_the_image(module: str, name: str, outputs: dict[str, str]) -> None:
-    demand_ok(module, name, outputs[module])
+def test_inside_the_image(module: str, name: str, picotron: CaseUnderTest) -> None:
+    demand_ok(module, name, picotron.said(module))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", names_of(LONG))
-def test_at_length_inside_the_image(name: str, outputs: dict[str, str]) -> None:
-    demand_ok(LONG, name, outputs[LONG])
+def test_at_length_inside_the_image(name: str, picotron: CaseUnderTest) -> None:
+    demand_ok(LONG, name, picotron.said(LONG))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(picotron_image: str) -> None:
+def test_a_full_disk_leaves_the_checkpoint_before(picotron: CaseUnderTest) -> None:
     """A checkpoint of both processes takes 1.7 MB: there is room for two, and not for three."""
     train = "torchrun --standalone --nproc-per-node=2 train.py --checkpoints=/disk"
     train += " --set=steps=40 --set=checkpoint_every=2"
     with engine.running_container(
-        picotron_image,
+        picotron.image,
         ["sh", "-c", f"{train}; echo status $?; cd /disk; ls */complete.json"],
         environment={"OMP_NUM_THREADS": "1"},
         tmpfs={"/disk": "size=4m,uid=10001"},

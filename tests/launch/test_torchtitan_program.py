@@ -1,14 +1,12 @@
 """The torchtitan test case, in its image, where each test of check_torchtitan reports."""
 
-import os
-import subprocess
-import sys
 import tomllib
 
 import pytest
-from unittest_inside import demand_ok, names_of, output_of
+from case_under_test import CaseUnderTest
+from unittest_inside import demand_ok, names_of
 
-from bakehouse import engine, layout
+from bakehouse import layout
 from bakehouse.launch.case import load_case
 
 AT_MOST_S = 900
@@ -17,11 +15,8 @@ OF_INSTANCE = {"p5.48xlarge": 8}
 
 @pytest.fixture(scope="module")
 def output() -> str:
-    """What unittest says inside the image, which is built where it is missing."""
-    reference = os.environ.get("BAKEHOUSE_TEST_TORCHTITAN_IMAGE", "bakehouse/torchtitan:latest")
-    if engine.image(reference) is None:
-        subprocess.run([sys.executable, "-m", "bakehouse", "build", "case/torchtitan"], check=True)
-    return output_of(reference, "check_torchtitan", "/opt/torchtitan", timeout_s=AT_MOST_S)
+    """What unittest says inside the image."""
+    return CaseUnderTest("torchtitan", AT_MOST_S).said("check_torchtitan")
 
 
 @pytest.mark.docker
