@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from case_under_test import CaseUnderTest
 from slurm_in_one import Slurm, slurm
 from started_runs import Finished
 
@@ -33,9 +34,11 @@ def script(**options: Any) -> str:
     return render(job, SlurmOptions())
 
 
-def records(cluster: Slurm, folder: str, job: int, attempt: int) -> list[dict[str, Any]]:
+def records(
+    cluster: Slurm, folder: str, job: int, attempt: int, name: str = NAME
+) -> list[dict[str, Any]]:
     """What rank 0 printed in an attempt."""
-    log = cluster.run(f"cat {folder}/{NAME}-{job}.{attempt}-node0.log || true")
+    log = cluster.run(f"cat {folder}/{name}-{job}.{attempt}-node0.log || true")
     lines = [line for line in log.splitlines() if line.startswith("{")]
     return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -76,8 +79,8 @@ def test_a_job_whose_node_lost_its_processes_is_queued_again_and_ends_as_if_unbr
     assert '"event": "final"' in shown.splitlines()[-1]
 
 
-def in_mid_training(cluster: Slurm, folder: str, job: int) -> bool:
-    seen = [record["event"] for record in records(cluster, folder, job, attempt=0)]
+def in_mid_training(cluster: Slurm, folder: str, job: int, name: str = NAME) -> bool:
+    seen = [record["event"] for record in records(cluster, folder, job, 0, name)]
     assert "final" not in seen, "the job ended before anybody could disturb it"
     return "checkpoint" in seen
 
@@ -87,6 +90,28 @@ def again(cluster: Slurm, job: int) -> None:
     cluster.wait(job, "the restart", lambda: cluster.field(job, "Restarts") == "1")
     cluster.wait(job, "the end", lambda: cluster.hurried(job) and ended(cluster, job))
     assert cluster.field(job, "JobState") == "COMPLETED", cluster.shown(job)
+
+
+@pytest.mark.slow
+def test_fsdp_over_both_nodes_is_queued_again_and_keeps_its_promise() -> None:
+    folder, name = "/shared/fsdp", "fsdp-tiny"
+    job_of_case = prepare("fsdp", "slurm", venv="/opt/venv", code="/opt/fsdp")
+    with slurm(CaseUnderTest("fsdp", timeout_s=300).image) as cluster:
+        job = cluster.submit(render(job_of_case, SlurmOptions()), folder)
+        cluster.wait(job, "a checkpoint", lambda: in_mid_training(cluster, folder, job, name))
+        cluster.kill_processes("node2")
+        again(cluster, job)
+        before, after = (records(cluster, folder, job, attempt, name) for attempt in (0, 1))
+    assert (before[0]["world_size"], before[-1]["event"] == "final") == (2, False)
+    newest = [record["step"] for record in before if record["event"] == "checkpoint"][-1]
+    assert (after[1]["event"], after[1]["step"]) == ("resume", newest)
+    losses = {r["step"]: r["loss"] for r in before if r["event"] == "step"}
+    repeated = [r for r in after if r["event"] == "step" and r["step"] in losses]
+    assert {r["step"]: r["loss"] for r in repeated} == {
+        r["step"]: losses[r["step"]] for r in repeated
+    }
+    assert after[-1]["event"] == "final"
+    assert after[-1]["loss"] <= job_of_case.case.promised("tiny")["loss"]
 
 
 @pytest.mark.slow
