@@ -7,7 +7,6 @@ unbroken run. Exit status of a process: 0 done, 1 it could not go on (a lost ran
 2 wrong configuration, data or checkpoint, 3 the loss diverged.
 """
 
-import argparse
 import math
 import os
 import time
@@ -28,6 +27,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from training import checkpoints
+from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 from training.speed import Meter
 
@@ -269,12 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    parser.add_argument("--data", type=Path, help="a FASTA file of proteins")
-    options = parser.parse_args(arguments)
+    made = parser(DEFAULT_CONFIGURATION, changes=False)
+    made.add_argument("--data", type=Path, help="a FASTA file of proteins")
+    options = made.parse_args(arguments)
     config = load(options.configuration)
     try:
         options.checkpoints.mkdir(parents=True, exist_ok=True)

@@ -1,20 +1,15 @@
 """What a training is told: a configurations/*.json file, and `--set NAME=VALUE` for parts of it."""
 
-import difflib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args
 
 from model import Architecture, RopeScaling
+from training.configuration import are_betas, change, made, read, refuse_broken
 from training.records import WRONG_INPUT, Stop
 
-T = TypeVar("T")
 CHOICES = {"sharding": ("full", "hybrid"), "precision": ("fp32", "bf16")}
-FRACTIONS = {"learning_rate", "final_learning_rate", "weight_decay", "gradient_clip", "norm_eps"}
 MAY_BE_ZERO = {"seed", "warmup_steps", "weight_decay", "final_learning_rate"}
 MAY_CHANGE = (
     "sharding shard_ranks recompute compile micro_batch_size validation_every "
@@ -88,71 +83,15 @@ def load(path: Path, changes: Mapping[str, str]) -> Configuration:
     Raises:
         Stop: A key is unknown or missing, a value of the wrong type or out of range; says which.
     """
-    try:
-        values = dict(json.loads(path.read_text()))
-        architecture = dict(values.pop("architecture"))
-        scaling = architecture.pop("rope_scaling")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path} is no configuration: {type(error).__name__} {error}"
-        raise Stop(WRONG_INPUT, message) from error
-    names = {field.name for kind in (Architecture, Configuration) for field in fields(kind)}
-    for name, text in changes.items():
-        if name not in names - {"architecture", "rope_scaling"}:
-            raise Stop(WRONG_INPUT, f"--set {name}: {_unknown(name, names)}")
-        target = architecture if name in architecture else values
-        target[name] = _value(text)
-    rope = None if scaling is None else _made(RopeScaling, dict(scaling), path)
-    shape = _made(Architecture, {**architecture, "rope_scaling": rope}, path)
-    made = _made(Configuration, {**values, "architecture": shape}, path)
-    _demand_possible(made, path)
-    return made
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _unknown(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return "there is no such setting" + (f", did you mean {near[0]}?" if near else "")
-
-
-def _made(kind: type[T], values: dict[str, Any], path: Path) -> T:
-    types = {field.name: field.type for field in fields(kind)}
-    for name in values.keys() - types.keys():
-        raise Stop(WRONG_INPUT, f"{path}: {name}: {_unknown(name, set(types))}")
-    if missing := sorted(types.keys() - values.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing: {', '.join(missing)}")
-    for name, value in values.items():
-        if not _fits(value, types[name]):
-            told = getattr(types[name], "__name__", str(types[name]))
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {told}")
-        _demand_range(name, value, path)
-    return kind(**values)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    plain = getattr(kind, "__origin__", kind)
-    return isinstance(value, plain) and (kind is bool or not isinstance(value, bool))
-
-
-def _demand_range(name: str, value: Any, path: Path) -> None:
-    if name in CHOICES and value not in CHOICES[name]:
-        told = " or ".join(CHOICES[name])
-        raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {told}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    least = 0 if name in MAY_BE_ZERO | FRACTIONS else 1
-    if not least <= value < math.inf or (value == 0 and name not in MAY_BE_ZERO):
-        told = "above 0" if name in FRACTIONS - MAY_BE_ZERO else f"at least {least}"
-        raise Stop(WRONG_INPUT, f"{path}: {name} is {value}; it must be {told}")
+    values = read(path, "architecture")
+    architecture = values.pop("architecture")
+    change(changes.items(), architecture, values)
+    if isinstance(scaling := architecture.get("rope_scaling"), dict):
+        architecture["rope_scaling"] = made(RopeScaling, scaling, path)
+    values["architecture"] = made(Architecture, architecture, path, may_be_zero=MAY_BE_ZERO)
+    config = made(Configuration, values, path, may_be_zero=MAY_BE_ZERO, choices=CHOICES)
+    _demand_possible(config, path)
+    return config
 
 
 def _demand_possible(config: Configuration, path: Path) -> None:
@@ -164,11 +103,7 @@ def _demand_possible(config: Configuration, path: Path) -> None:
         f"experts_per_token must be at most experts, {shape.experts}": (
             shape.experts_per_token > shape.experts
         ),
-        "betas must be two numbers from 0 to below 1": (
-            len(config.betas) != 2
-            or not all(_fits(beta, float) and 0 <= beta < 1 for beta in config.betas)
-        ),
+        "betas must be two numbers from 0 to below 1": not are_betas(config.betas),
         "warmup_steps must be fewer than steps": config.warmup_steps >= config.steps,
     }
-    if broken := [rule for rule, violated in rules.items() if violated]:
-        raise Stop(WRONG_INPUT, f"{path}: {broken[0]}")
+    refuse_broken(rules, path)

@@ -24,6 +24,7 @@ from ranks import Ranks
 from sharding import digest, make_model, make_optimizer
 from torch.nn.utils import clip_grad_norm_
 from training import checkpoints
+from training.arguments import parser
 from training.records import DIVERGED, Log, Stop, run
 from training.speed import Meter
 
@@ -155,25 +156,13 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, **values["architecture"], "architecture": None}
 
 
-def _change(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
-    return name, value
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; what it does not know is an error, also a shortened name."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    parser.add_argument("--data", help="english, python, a path or hub:NAME[:SUBSET]")
-    parser.add_argument("--tokenizer", help="a tokenizer.json; without it a token is a byte")
-    parser.add_argument("--layers", help="of the model, to fit fewer GPUs")
-    told = "another value for a key of the configuration; may be given several times"
-    parser.add_argument("--set", type=_change, action="append", default=[], help=told)
-    return parser.parse_args(arguments)
+    made = parser(DEFAULT_CONFIGURATION)
+    made.add_argument("--data", help="english, python, a path or hub:NAME[:SUBSET]")
+    made.add_argument("--tokenizer", help="a tokenizer.json; without it a token is a byte")
+    made.add_argument("--layers", help="of the model, to fit fewer GPUs")
+    return made.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,9 +1,10 @@
 """A configuration file, and what can be wrong with one."""
 
-import json
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from training.configuration import change, made, read
 from training.records import WRONG_INPUT, Stop
 from training.text import BYTES
 
@@ -34,14 +35,6 @@ class Configuration:
     validation_windows: int  # of the held-out text
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.name in MAY_BE_ZERO else 1
-            if field.type is float and value < 0:
-                raise Stop(WRONG_INPUT, f"{field.name} is {value}; it must not be negative")
-            if field.type is int and value < least:
-                raise Stop(WRONG_INPUT, f"{field.name} is {value}; it must be {least} or more")
-        if self.compute not in ("float32", "bfloat16"):
-            raise Stop(WRONG_INPUT, f"compute is {self.compute}; it must be float32 or bfloat16")
         if self.vocabulary < BYTES:
             raise Stop(WRONG_INPUT, f"vocabulary is {self.vocabulary}; the text has {BYTES} tokens")
         if self.width % (2 * self.heads):
@@ -51,41 +44,20 @@ class Configuration:
                 raise Stop(WRONG_INPUT, f"{name} must be a multiple of tensor ({self.tensor})")
 
 
-MAY_BE_ZERO = ("seed", "warmup_steps")
+MAY_BE_ZERO = ("seed", "warmup_steps", "weight_decay")
+CHOICES = {"compute": ("float32", "bfloat16")}
 
 
-def load(path: Path, changes: list[str]) -> Configuration:
+def load(path: Path, changes: Iterable[tuple[str, str]]) -> Configuration:
     """Read a file.
 
     Args:
         path: Where it is.
-        changes: NAME=VALUE that the command line puts in place of its values.
+        changes: Names and values that the command line puts in place of the file's.
 
     Raises:
         Stop: It cannot be read, or a key is missing, unknown or of the wrong type.
     """
-    try:
-        values = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise Stop(WRONG_INPUT, f"{path} cannot be read: {error}") from error
-    types = {field.name: field.type for field in fields(Configuration)}
-    for change in changes:
-        name, _, value = change.partition("=")
-        values[name] = value if types.get(name) is str else _number(name, value)
-    if wrong := sorted(values.keys() ^ types.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing or unknown keys: {', '.join(wrong)}")
-    for name, kind in types.items():
-        accepted = (int, float) if kind is float else kind
-        right_truth = isinstance(values[name], bool) == (kind is bool)
-        if not right_truth or not isinstance(values[name], accepted):
-            raise Stop(
-                WRONG_INPUT, f"{path}: {name} is {values[name]!r}; it must be {kind.__name__}"
-            )
-    return Configuration(**values)
-
-
-def _number(name: str, value: str) -> int | float | bool:
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise Stop(WRONG_INPUT, f"--set {name}={value}: that is no number") from error
+    values = read(path)
+    change(changes, values)
+    return made(Configuration, values, path, may_be_zero=MAY_BE_ZERO, choices=CHOICES)

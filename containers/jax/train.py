@@ -7,7 +7,6 @@ Exit status of a process: 0 done, 1 it cannot go on (a lost rank, a full disk), 
 configuration, data or checkpoint, 3 the loss diverged.
 """
 
-import argparse
 import hashlib
 import math
 import os
@@ -29,6 +28,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from training import checkpoints, records, speed, text
+from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Stop
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
@@ -249,13 +249,9 @@ def _digest(weights: model.Weights) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one process."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder that all see")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    parser.add_argument("--data", type=Path, help="a file or folder; Python's help pages if none")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    options = parser.parse_args(arguments)
+    made = parser(DEFAULT_CONFIGURATION)
+    made.add_argument("--data", type=Path, help="a file or folder; Python's help pages if none")
+    options = made.parse_args(arguments)
     config = configuration.load(options.configuration, options.set)
     options.checkpoints.mkdir(parents=True, exist_ok=True)
     meet(math.ceil(options.timeout_s))

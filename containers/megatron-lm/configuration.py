@@ -1,15 +1,13 @@
 """What a training is told: one configurations/*.json file, every key of which must be there."""
 
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from training.configuration import are_betas, change, made, read, refuse_broken
 from training.records import WRONG_INPUT, Stop
 
-T = TypeVar("T")
 CHOICES = {
     "positions": ("learned", "rope"),
     "precision": ("fp32", "bf16"),
@@ -124,54 +122,19 @@ def load(path: Path, changes: Mapping[str, str]) -> Configuration:
     Raises:
         Stop: A key is unknown or missing, or a value is wrong; says which.
     """
-    try:
-        values = dict(json.loads(path.read_text()))
-        shape = dict(values.pop("architecture"))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise Stop(
-            WRONG_INPUT, f"{path} is no configuration: {type(error).__name__} {error}"
-        ) from error
-    for name, text in changes.items():
-        place = shape if name in shape else values
-        if name not in place:
-            raise Stop(WRONG_INPUT, f"--set {name}: there is no such key in {path}")
-        place[name] = _value(text)
-    architecture = _made(Architecture, shape, path)
-    made = _made(Configuration, {**values, "architecture": architecture}, path)
-    _demand_possible(made, path)
-    return made
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _made(kind: type[T], values: dict[str, Any], path: Path) -> T:
-    types: dict[str, Any] = {field.name: field.type for field in fields(kind)}
-    if wrong := sorted(values.keys() ^ types.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing or unknown keys: {', '.join(wrong)}")
-    for name, value in values.items():
-        plain = getattr(types[name], "__origin__", types[name])
-        accepted = (int, float) if plain is float else plain
-        wrongly_bool = isinstance(value, bool) and plain is not bool
-        if not isinstance(value, accepted) or wrongly_bool:
-            told = getattr(types[name], "__name__", str(types[name]))
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {told}")
-        if name in CHOICES and value not in CHOICES[name]:
-            told = " or ".join(CHOICES[name])
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {told}")
-        number = plain in (int, float)
-        if number and not (0 <= value < math.inf and (value or name in MAY_BE_ZERO)):
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value}; it must be above 0")
-    return kind(**values)
+    values = read(path, "architecture")
+    shape = values.pop("architecture")
+    change(changes.items(), shape, values)
+    limits: dict[str, Any] = {"may_be_zero": MAY_BE_ZERO, "choices": CHOICES}
+    values["architecture"] = made(Architecture, shape, path, **limits)
+    config = made(Configuration, values, path, **limits)
+    _demand_possible(config, path)
+    return config
 
 
 def _demand_possible(config: Configuration, path: Path) -> None:
     shape, tensor = config.architecture, config.tensor
-    broken = {
+    rules = {
         f"heads {shape.heads} must divide hidden {shape.hidden}": shape.hidden % shape.heads,
         f"groups {shape.groups} must divide heads {shape.heads}": shape.heads % shape.groups,
         f"tensor {tensor} must divide heads {shape.heads}": shape.heads % tensor,
@@ -190,11 +153,7 @@ def _demand_possible(config: Configuration, path: Path) -> None:
         f"2 x context {config.context} must divide sequence_length {config.sequence_length}": (
             config.context > 1 and config.sequence_length % (2 * config.context)
         ),
-        "betas must be two numbers from 0 to below 1": (
-            len(config.betas) != 2
-            or not all(isinstance(beta, int | float) and 0 <= beta < 1 for beta in config.betas)
-        ),
+        "betas must be two numbers from 0 to below 1": not are_betas(config.betas),
         "warmup_steps must be fewer than steps": config.warmup_steps >= config.steps,
     }
-    if rules := [rule for rule, violated in broken.items() if violated]:
-        raise Stop(WRONG_INPUT, f"{path}: {rules[0]}")
+    refuse_broken(rules, path)

@@ -24,6 +24,7 @@ import torch.distributed as dist
 from configuration import MAY_CHANGE, Configuration, load
 from torch import Tensor, nn
 from training import checkpoints
+from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 from training.speed import Meter
 from training.text import Windows, bytes_of, corpus
@@ -218,23 +219,11 @@ def _meet(config: Configuration, timeout_s: float) -> None:
     tensor_parallel.model_parallel_cuda_manual_seed(config.seed)
 
 
-def _change(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
-    return name, value
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; what it does not know is an error, also a shortened name."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    parser.add_argument("--data", type=Path, help="a text file or a folder of them")
-    told = "another value for a key of the configuration; may be given several times"
-    parser.add_argument("--set", type=_change, action="append", default=[], help=told)
-    return parser.parse_args(arguments)
+    made = parser(DEFAULT_CONFIGURATION)
+    made.add_argument("--data", type=Path, help="a text file or a folder of them")
+    return made.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

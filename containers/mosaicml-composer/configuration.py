@@ -1,10 +1,10 @@
 """A configuration file, and what can be wrong with one."""
 
-import json
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from training.configuration import change, made, read
 from training.records import WRONG_INPUT, Stop
 
 MODELS = {
@@ -37,37 +37,22 @@ class Configuration:
         if self.kind not in MODELS or set(self.model) != set(MODELS[self.kind]):
             needed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in MODELS.items())
             raise Stop(WRONG_INPUT, f"model must be described as one of {needed}")
-        if self.sharding not in ("none", "full"):
-            raise Stop(WRONG_INPUT, f"sharding is {self.sharding}; it must be none or full")
-        for field in fields(self):
-            least = 0 if field.name in ("seed", "warmup_steps", "weight_decay") else 1e-12
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and value < least:
-                raise Stop(WRONG_INPUT, f"{field.name} is {value}; it is too small")
 
 
-def load(path: Path, changes: list[str]) -> Configuration:
+MAY_BE_ZERO = ("seed", "warmup_steps", "weight_decay")
+CHOICES = {"sharding": ("none", "full")}
+
+
+def load(path: Path, changes: Iterable[tuple[str, str]]) -> Configuration:
     """Read a file.
 
     Args:
         path: Where it is.
-        changes: NAME=VALUE that the command line puts in place of its values.
+        changes: Names and values that the command line puts in place of the file's.
 
     Raises:
         Stop: It cannot be read, or a key is missing, unknown or of the wrong type.
     """
-    try:
-        values: dict[str, Any] = dict(json.loads(path.read_text()))
-        for change in changes:
-            name, _, value = change.partition("=")
-            values[name] = json.loads(value)
-    except (OSError, ValueError, TypeError) as error:
-        raise Stop(WRONG_INPUT, f"{path} cannot be read: {error}") from error
-    types = {field.name: field.type for field in fields(Configuration)}
-    if wrong := sorted(values.keys() ^ types.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing or unknown keys: {', '.join(wrong)}")
-    kinds = {int: (int,), float: (int, float), str: (str,)}
-    for name, kind in types.items():
-        if not isinstance(values[name], kinds.get(kind, (dict,))):
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {values[name]!r}")
-    return Configuration(**values)
+    values = read(path)
+    change(changes, values)
+    return made(Configuration, values, path, may_be_zero=MAY_BE_ZERO, choices=CHOICES)

@@ -7,7 +7,6 @@ Exit status of a process: 0 done, 1 it cannot go on, 2 wrong configuration, data
 3 the loss diverged.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ from reporting import Reporter, Saver, digest_input
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from training import checkpoints, records, speed
+from training.arguments import parser
 from training.records import WRONG_INPUT, Stop
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/mpt-tiny.json"
@@ -167,12 +167,7 @@ def train(config: Configuration, folder: Path, timeout_s: float) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one rank."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder that all see")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    options = parser.parse_args(arguments)
+    options = parser(DEFAULT_CONFIGURATION).parse_args(arguments)
     config = configuration.load(options.configuration, options.set)
     options.checkpoints.mkdir(parents=True, exist_ok=True)
     train(config, options.checkpoints, options.timeout_s)

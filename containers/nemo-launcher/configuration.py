@@ -1,16 +1,12 @@
 """What a training is told: a configurations/*.json file. Needs nothing but the standard library."""
 
-import difflib
-import json
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args
+from typing import Any
 
+from training.configuration import made, read, refuse_broken
 from training.records import WRONG_INPUT, Stop
 
-T = TypeVar("T")
 FAMILIES = ("gpt3", "llama2")
 MAY_BE_ZERO = {"seed", "warmup_steps", "weight_decay", "dropout"}
 
@@ -205,14 +201,10 @@ def load(path: Path) -> Configuration:
     Raises:
         Stop: A key is unknown or missing, a value is wrong, or the model cannot be cut so.
     """
-    try:
-        values = dict(json.loads(path.read_text(encoding="utf-8")))
-        architecture = dict(values.pop("architecture"))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{path} is no configuration: {type(error).__name__} {error}"
-        raise Stop(WRONG_INPUT, message) from error
-    shape = _made(Architecture, architecture, path)
-    config = _made(Configuration, {**values, "architecture": shape}, path)
+    values = read(path, "architecture")
+    shape = made(Architecture, values["architecture"], path, may_be_zero=MAY_BE_ZERO)
+    values["architecture"] = shape
+    config = made(Configuration, values, path, may_be_zero=MAY_BE_ZERO)
     tensor, stages = config.tensor_parallel, config.pipeline_parallel
     chunks = stages * (config.virtual_pipeline or 1)
     rules = {
@@ -223,34 +215,5 @@ def load(path: Path) -> Configuration:
         f"{chunks} pieces of the pipeline must divide layers {shape.layers}": shape.layers % chunks,
         "warmup_steps must be fewer than steps": config.warmup_steps >= config.steps,
     }
-    if broken := [rule for rule, violated in rules.items() if violated]:
-        raise Stop(WRONG_INPUT, f"{path}: {broken[0]}")
+    refuse_broken(rules, path)
     return config
-
-
-def _made(kind: type[T], values: dict[str, Any], path: Path) -> T:
-    types = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
-    for name in values.keys() - types.keys():
-        near = difflib.get_close_matches(name, types, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise Stop(WRONG_INPUT, f"{path}: {name}: there is no such setting{hint}")
-    if missing := sorted(types.keys() - values.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing: {', '.join(missing)}")
-    for name, value in values.items():
-        if not _fits(value, types[name]):
-            told = getattr(types[name], "__name__", str(types[name]))
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {told}")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            enough = value >= 0 if name in MAY_BE_ZERO else value > 0
-            if not (enough and value < math.inf):
-                told = "at least 0" if name in MAY_BE_ZERO else "above 0"
-                raise Stop(WRONG_INPUT, f"{path}: {name} is {value}; it must be {told}")
-    return kind(**values)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(kind, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -6,7 +6,6 @@ Exit status of a process: 0 done, 2 wrong configuration or data, or no NeMo 1; 3
 Not verified: nobody has run it on GPUs here. Elsewhere it stops and says what it needs.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from configuration import load
 from framework import demand_framework
+from training.arguments import parser
 from training.records import run
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/gpt3-126m.json"
@@ -25,11 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    options = parser.parse_args(arguments)
+    options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     config = load(options.configuration)
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     config.replicas(world_size)

@@ -7,7 +7,6 @@ configuration, data or checkpoint, or no Trainium; 3 the loss diverged.
 Not verified: nobody has run it on Trainium here. Elsewhere it stops and says what it needs.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from configuration import load
 from framework import demand_devices, demand_packages
+from training.arguments import parser
 from training.records import run
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
@@ -26,11 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    options = parser.parse_args(arguments)
+    options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     config = load(options.configuration)
     config.replicas(int(os.environ.get("WORLD_SIZE", "1")))
     demand_packages()

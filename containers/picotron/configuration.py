@@ -1,14 +1,12 @@
 """What a training is told: a configurations/*.json file, and `--set NAME=VALUE` for parts of it."""
 
-import difflib
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mesh import Layout
+from training.configuration import change, made, read
 from training.records import WRONG_INPUT, Stop
 
 CHOICES = {
@@ -106,43 +104,11 @@ def load(path: Path, changes: Iterable[tuple[str, str]] = ()) -> Configuration:
     Raises:
         Stop: A key is unknown or missing, a value of the wrong type or out of range; says which.
     """
-    try:
-        values = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise Stop(WRONG_INPUT, f"{path} cannot be read: {error}") from error
-    for name, text in changes:
-        values[name] = _value(text)
-    types = {field.name: field.type for field in fields(Configuration)}
-    for name in sorted(values.keys() - types.keys()):
-        near = difflib.get_close_matches(name, sorted(types), n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise Stop(WRONG_INPUT, f"{path}: there is no {name}{hint}")
-    if missing := sorted(types.keys() - values.keys()):
-        raise Stop(WRONG_INPUT, f"{path}: missing: {', '.join(missing)}")
-    for name, kind in types.items():
-        _demand(name, values[name], kind, path)
-    config = Configuration(**values)
+    values = read(path)
+    change(changes, values)
+    config = made(Configuration, values, path, may_be_zero=MAY_BE_ZERO, choices=CHOICES)
     if config.hidden % (2 * config.heads) or config.heads % config.kv_heads:
         told = f"hidden {config.hidden}, heads {config.heads}, kv_heads {config.kv_heads}"
         rule = "kv_heads must divide heads, and twice the heads hidden"
         raise Stop(WRONG_INPUT, f"{path}: {told}: {rule}")
     return config
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _demand(name: str, value: Any, kind: Any, path: Path) -> None:
-    accepted = (int, float) if kind is float else kind
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; it must be {kind.__name__}")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise Stop(WRONG_INPUT, f"{path}: {name} is {value!r}; one of {', '.join(CHOICES[name])}")
-    if kind in (int, float):
-        least = 0 if name in MAY_BE_ZERO or kind is float else 1
-        if not least <= value < math.inf or (value == 0 and name not in MAY_BE_ZERO):
-            raise Stop(WRONG_INPUT, f"{path}: {name} is {value}; it is too small or too great")

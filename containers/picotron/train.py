@@ -6,7 +6,6 @@ the same --checkpoints it goes on after the newest one. Exit status of a process
 not go on (a lost process, a full disk), 2 wrong configuration, data or checkpoint, 3 diverged.
 """
 
-import argparse
 import math
 import os
 import time
@@ -28,6 +27,7 @@ from mesh import Mesh
 from model import Stage, flops_per_token, initialise, parameters_of
 from pipeline import Forward, Pipeline
 from torch import Tensor
+from training.arguments import parser
 from training.records import DIVERGED, Log, Stop, run
 from training.speed import Meter
 
@@ -179,26 +179,13 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS)
 
 
-def _change(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
-    return name, value
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one process.
 
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with others")
-    told = "another value for a key of the configuration; may be given several times"
-    parser.add_argument("--set", type=_change, action="append", default=[], help=told)
-    options = parser.parse_args(arguments)
+    options = parser(DEFAULT_CONFIGURATION).parse_args(arguments)
     config = load(options.configuration, options.set)
     layout = config.layout(int(os.environ.get("WORLD_SIZE", "1")))
     patience, cuda = timedelta(seconds=options.timeout_s), torch.cuda.is_available()

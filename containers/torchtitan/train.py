@@ -7,7 +7,6 @@ after the newest one. Exit status of a process: 0 done, 1 it could not go on, 2 
 configuration, checkpoint or data, 3 the loss diverged.
 """
 
-import argparse
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from training import checkpoints, speed
+from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 
 SHIM = not torch.cuda.is_available()
@@ -180,11 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--configuration", type=Path, default=DEFAULT_CONFIGURATION)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="a folder of all nodes")
-    parser.add_argument("--timeout-s", type=float, default=120, help="patience with other ranks")
-    options = parser.parse_args(arguments)
+    options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     init_logger()
     job = load(options.configuration, options.checkpoints, options.timeout_s)
     remember(job, options.checkpoints)

@@ -94,7 +94,7 @@ class Configurations(unittest.TestCase):
 
     def test_values_out_of_range_and_of_the_wrong_type_are_named(self) -> None:
         for changes, told in (
-            ({"steps": "0"}, "steps is 0; it must be at least 1"),
+            ({"steps": "0"}, "steps is 0; it must be above 0"),
             ({"steps": "true"}, "steps is True; it must be int"),
             ({"steps": '"3"'}, "steps is '3'; it must be int"),
             ({"learning_rate": "0"}, "learning_rate is 0; it must be above 0"),

@@ -122,7 +122,7 @@ class Configurations(unittest.TestCase):
             ({"precision": "fp16"}, "fp32 or bf16"),
             ({"steps": 0}, "steps is 0"),
             ({"tensor": True}, "tensor is True"),
-            ({"no_such": 1}, "no such key"),
+            ({"no_such": 1}, "there is no such setting"),
         ]
         for changes, said in wrong:
             with self.subTest(changes):

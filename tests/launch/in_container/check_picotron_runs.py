@@ -140,10 +140,10 @@ class Trainings(unittest.TestCase):
 class Configurations(unittest.TestCase):
     def test_wrong_values_are_refused(self) -> None:
         for name, value, told in (
-            ("tensro", "2", "there is no tensro, did you mean tensor?"),
+            ("tensro", "2", "there is no such setting, did you mean tensor?"),
             ("sequence", "0", "sequence is 0"),
             ("layers", "two", "layers is 'two'; it must be int"),
-            ("schedule", "zb", "schedule is 'zb'; one of 1f1b, afab"),
+            ("schedule", "zb", "schedule is 'zb'; it must be 1f1b or afab"),
             ("kv_heads", "3", "kv_heads must divide heads"),
         ):
             with self.subTest(name), self.assertRaises(train.Stop) as stopped:

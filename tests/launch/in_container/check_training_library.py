@@ -14,12 +14,14 @@ import sys
 import tempfile
 import time
 import unittest
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from unittest import mock
 
 import torch
-from training import checkpoints, records, speed, start, text
+from training import arguments, checkpoints, configuration, records, speed, start, text
 
 
 class Corpus(unittest.TestCase):
@@ -183,6 +185,126 @@ class Speed(unittest.TestCase):
         for name, peak in names.items():
             with mock.patch.object(torch.cuda, "get_device_name", return_value=name):
                 self.assertEqual(speed.peak_flops(torch.device("cuda")), peak)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    layers: int
+    heads: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    shape: Shape
+    steps: int
+    warmup: int
+    rate: float
+    betas: list[float]
+    compiled: bool
+    precision: str
+
+
+VALUES = {"steps": 3, "warmup": 0, "rate": 1, "betas": [0.9, 0.95], "compiled": True}
+VALUES |= {"precision": "fp32", "shape": Shape(layers=2, heads=None)}
+
+
+class Configurations(unittest.TestCase):
+    def made(self, **changes: object) -> Told:
+        limits = {"may_be_zero": ("warmup",), "choices": {"precision": ("fp32", "bf16")}}
+        return configuration.made(Told, {**VALUES, **changes}, Path("a.json"), **limits)
+
+    def refused(self, said: str, act: Callable[[], object]) -> None:
+        with self.assertRaises(records.Stop) as caught:
+            act()
+        self.assertEqual(caught.exception.status, records.WRONG_INPUT)
+        self.assertIn(said, caught.exception.message)
+
+    def test_a_whole_one_is_made(self) -> None:
+        self.assertEqual(self.made(), Told(**VALUES))
+        self.assertEqual(configuration.made(Shape, {"layers": 1, "heads": 2}, Path("a")).heads, 2)
+
+    def test_each_mistake_is_told_with_its_place_and_remedy(self) -> None:
+        for changes, said in (
+            ({"stepz": 3}, "a.json: stepz: there is no such setting, did you mean steps?"),
+            ({"steps": 0}, "a.json: steps is 0; it must be above 0"),
+            ({"steps": -1}, "steps is -1; it must be above 0"),
+            ({"warmup": -1}, "warmup is -1; it must be at least 0"),
+            ({"rate": float("nan")}, "rate is nan; it must be above 0"),
+            ({"rate": float("inf")}, "rate is inf; it must be above 0"),
+            ({"steps": True}, "steps is True; it must be int"),
+            ({"steps": 1.5}, "steps is 1.5; it must be int"),
+            ({"rate": "1"}, "rate is '1'; it must be float"),
+            ({"compiled": 1}, "compiled is 1; it must be bool"),
+            ({"precision": "fp8"}, "precision is 'fp8'; it must be fp32 or bf16"),
+            ({"betas": 0.9}, "betas is 0.9; it must be list"),
+            ({"shape": {"layers": 2}}, "it must be Shape"),
+        ):
+            with self.subTest(said=said):
+                self.refused(said, lambda changes=changes: self.made(**changes))
+        missing = {key: value for key, value in VALUES.items() if key not in ("steps", "rate")}
+        self.refused("a.json: missing: rate, steps", lambda: configuration.made(
+            Told, missing, Path("a.json")))  # fmt: skip
+
+    def test_what_is_no_object_is_no_configuration(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "a.json")
+            for text in ("[1]", "{", '{"shape": 3}', "{}", "7"):
+                path.write_text(text)
+                self.refused(
+                    "a.json is no configuration", lambda: configuration.read(path, "shape")
+                )
+            path.unlink()
+            self.refused("a.json is no configuration", lambda: configuration.read(path))
+            path.write_text('{"shape": {"layers": 1}, "steps": 2}')
+            self.assertEqual(configuration.read(path, "shape")["shape"], {"layers": 1})
+
+    def test_the_first_place_that_has_a_name_is_changed(self) -> None:
+        shape, whole = {"layers": 1}, {"layers": 9, "steps": 2, "precision": "fp32"}
+        changes = [("layers", "4"), ("steps", "5"), ("precision", "bf16")]
+        configuration.change(changes, shape, whole)
+        self.assertEqual(shape, {"layers": 4})
+        self.assertEqual(whole, {"layers": 9, "steps": 5, "precision": "bf16"})
+        self.refused("--set step: there is no such setting, did you mean steps?",
+                     lambda: configuration.change([("step", "1")], shape, whole))  # fmt: skip
+
+    def test_the_first_broken_rule_is_told(self) -> None:
+        configuration.refuse_broken({"a": 0, "b": False}, Path("a.json"))
+        self.refused("a.json: b", lambda: configuration.refuse_broken(
+            {"a": 0, "b": 3, "c": True}, Path("a.json")))  # fmt: skip
+
+    def test_betas_are_two_numbers_from_0_to_below_1(self) -> None:
+        self.assertTrue(configuration.are_betas([0, 0.95]))
+        for wrong in ([0.9], [0.9, 1], [-0.1, 0.9], [0.9, True], ["0.9", 0.9]):
+            self.assertFalse(configuration.are_betas(wrong))
+
+
+class CommandLine(unittest.TestCase):
+    def test_it_takes_what_launchers_give(self) -> None:
+        line = ["--configuration=a.json", "--checkpoints=/c", "--timeout-s=60", "--set", "steps=3"]
+        found = arguments.parser(Path("default.json")).parse_args(line)
+        wanted = (Path("a.json"), Path("/c"), 60.0, [("steps", "3")])
+        self.assertEqual(
+            (found.configuration, found.checkpoints, found.timeout_s, found.set), wanted
+        )
+        plain = arguments.parser(Path("default.json")).parse_args(["--checkpoints=/c"])
+        self.assertEqual((plain.configuration, plain.set), (Path("default.json"), []))
+
+    def test_a_mistyped_or_shortened_option_is_an_error(self) -> None:
+        whole = arguments.parser(Path("default.json"))
+        fixed = arguments.parser(Path("default.json"), changes=False)
+        for parser, line in (
+            (whole, ["--checkpoints=/c", "--set", "steps"]),
+            (whole, ["--check=/c"]),
+            (whole, []),
+            (fixed, ["--checkpoints=/c", "--set", "steps=3"]),
+        ):
+            with (
+                self.subTest(line=line),
+                contextlib.redirect_stderr(io.StringIO()),
+                self.assertRaises(SystemExit) as ended,
+            ):
+                parser.parse_args(line)
+            self.assertEqual(ended.exception.code, 2)
 
 
 class Checkpoints(unittest.TestCase):
