@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
-from training import checkpoints
+from training import checkpoints, digests
 from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 from training.speed import Meter
@@ -86,7 +85,8 @@ class Trainer:
                 self.meter.restart()
         speed = {"seconds": round(time.perf_counter() - began, 3), "tokens_per_s": 0.0}
         speed |= self.meter.mean()
-        self.log("final", self.step, **speed, **self._evaluate(), **self._digest())
+        digest = digests.of_copies(self.network.parameters())
+        self.log("final", self.step, **speed, **self._evaluate(), parameters_sha256=digest)
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum over the hidden residues, in nats: fp32 scalar."""
@@ -198,16 +198,6 @@ class Trainer:
             "hidden": int(hidden),
             "held_out": int(sequences),
         }
-
-    def _digest(self) -> dict[str, str]:
-        content = sha256()
-        for value in self.network.parameters():
-            content.update(value.detach().cpu().numpy().tobytes())
-        digests: list[Any] = [None] * self.ranks
-        dist.all_gather_object(digests, content.hexdigest())
-        if len(set(digests)) != 1:
-            raise RuntimeError(f"the ranks ended with different parameters: {digests}")
-        return {"parameters_sha256": digests[0]}
 
     def _say_start(self) -> None:
         shape = self.config.architecture

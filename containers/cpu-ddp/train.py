@@ -295,8 +295,11 @@ def main() -> int:
         Trainer(config, options.checkpoints).run()
     except Stop as stop:
         status, message = stop.args
-        if os.environ.get("RANK", "0") == "0":
-            print(json.dumps({"event": "error", "status": status, "message": message}), flush=True)
+        record = {"event": "error", "status": status, "message": message}
+        if rank := int(os.environ.get("RANK", "0")):
+            record["rank"] = rank
+            time.sleep(1)  # rank 0 tells first, unless it is well or has not come so far
+        print(json.dumps(record), flush=True)
         return status
     dist.destroy_process_group()
     return 0

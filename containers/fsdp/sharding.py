@@ -1,14 +1,12 @@
 """How a model lies on the ranks: FSDP2, over all of them or over some with replicas."""
 
-import hashlib
-
 import torch
-import torch.distributed as dist
 from configuration import Configuration
 from model import Decoder
 from ranks import Ranks
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from training import digests
 from training.records import WRONG_INPUT, Stop
 
 
@@ -62,9 +60,5 @@ def make_optimizer(config: Configuration, model: Decoder) -> torch.optim.AdamW:
 
 def digest(model: Decoder, ranks: Ranks) -> str:
     """Return a SHA-256 of all shards in the order of the ranks: comparable among equal numbers."""
-    mine = hashlib.sha256()
-    for parameter in model.parameters():
-        mine.update(parameter.to_local().detach().cpu().contiguous().view(torch.uint8).numpy())
-    digests = [None] * ranks.ranks
-    dist.all_gather_object(digests, mine.hexdigest(), group=ranks.control_group)
-    return hashlib.sha256(" ".join(map(str, digests)).encode()).hexdigest()
+    parts = (parameter.to_local() for parameter in model.parameters())
+    return digests.of_shards(parts, ranks.control_group)

@@ -60,8 +60,8 @@ class Trainer:
             self.log("checkpoint", step)
         speed = {"seconds": round(time.perf_counter() - began, 3), "tokens_per_s": 0.0}
         speed |= self.meter.mean()
-        digests = {"parameters_sha256": digest(self.model, self.ranks)}
-        self.log("final", self.step, **speed, **self._validate(), **digests)
+        weights = digest(self.model, self.ranks)
+        self.log("final", self.step, **speed, **self._validate(), parameters_sha256=weights)
 
     def _train_step(self) -> tuple[float, float]:
         """Do one optimizer step; return the global batch's mean loss, and the gradient's norm."""

@@ -6,7 +6,6 @@ from hashlib import sha256
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from configuration import Configuration
 from megatron.core import parallel_state
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, ShardedTensorFactory
@@ -191,13 +190,3 @@ def make_optimizer(
         wd_incr_style="constant",
     )
     return optimizer, schedule
-
-
-def digest(model: nn.Module) -> str:
-    """Return the SHA-256 of all ranks' weights: comparable among equal splits."""
-    mine = sha256()
-    for value in model.parameters():
-        mine.update(value.detach().float().cpu().numpy().tobytes())
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, mine.hexdigest())
-    return sha256(" ".join(parts).encode()).hexdigest()

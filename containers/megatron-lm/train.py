@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from configuration import MAY_CHANGE, Configuration, load
 from torch import Tensor, nn
-from training import checkpoints
+from training import checkpoints, digests
 from training.arguments import parser
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 from training.speed import Meter
@@ -40,7 +40,7 @@ from megatron.core import parallel_state, tensor_parallel  # noqa: E402
 from megatron.core.distributed import finalize_model_grads  # noqa: E402
 from megatron.core.pipeline_parallel import get_forward_backward_func  # noqa: E402
 from megatron.core.utils import get_batch_on_this_cp_rank, get_model_config  # noqa: E402
-from model import digest, make_model, make_optimizer  # noqa: E402
+from model import make_model, make_optimizer  # noqa: E402
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
 Batch = dict[str, Tensor]
@@ -79,8 +79,8 @@ class Trainer:
             self._after_step(loss, norm)
         speed = {"seconds": round(time.perf_counter() - began, 3), "tokens_per_s": 0.0}
         speed |= self.meter.mean()
-        digests = {"parameters_sha256": digest(self.model)}
-        self.log("final", self.step, **speed, **self._validate(), **digests)
+        digest = digests.of_shards(self.model.parameters())
+        self.log("final", self.step, **speed, **self._validate(), parameters_sha256=digest)
 
     def _train_step(self) -> tuple[float, float | None]:
         """Do one optimizer step; return the global batch's mean loss, and the gradient's norm."""

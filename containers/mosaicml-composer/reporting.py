@@ -3,7 +3,6 @@
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -81,7 +80,7 @@ class Saver(CheckpointSaver):
         self.log("checkpoint", step)
 
 
-def digest_input(model: Any) -> list[bytes]:
-    """The bytes of all weights, in the order of their names."""
-    state = sorted(model.state_dict().items())
-    return [name.encode() + weight.cpu().numpy().tobytes() for name, weight in state]
+def weights_of(model: torch.nn.Module) -> list[torch.Tensor]:
+    """What this rank holds of all weights, in the order of their names."""
+    named = sorted(model.named_parameters(), key=lambda pair: pair[0])
+    return [getattr(weight, "to_local", lambda weight=weight: weight)() for _, weight in named]

@@ -7,7 +7,6 @@ Exit status of a process: 0 done, 1 it cannot go on, 2 wrong configuration, data
 3 the loss diverged.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -26,10 +25,10 @@ from composer import DataSpec, Evaluator, Trainer
 from configuration import Configuration
 from data import HeldOut, Training, source_of
 from models import Mpt, ResNet
-from reporting import Reporter, Saver, digest_input
+from reporting import Reporter, Saver, weights_of
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from training import checkpoints, records, speed
+from training import checkpoints, digests, records, speed
 from training.arguments import parser
 from training.records import WRONG_INPUT, Stop
 
@@ -62,7 +61,9 @@ def loader(dataset: Any) -> DataSpec:
 def demand_same_training(folder: Path, config: Configuration, rank: int) -> None:
     """Refuse a folder whose checkpoints are of another model; note the first training's."""
     note = folder / "configuration.json"
-    if (folder / LATEST).exists() and note.exists():
+    if (folder / LATEST).exists():
+        if not note.exists():
+            raise Stop(WRONG_INPUT, f"{folder} has a checkpoint, but no {note.name}")
         checkpoints.demand_same(json.loads(note.read_text()), asdict(config), folder, MAY_DIFFER)
     elif rank == 0:
         content = json.dumps(asdict(config)).encode()
@@ -151,7 +152,7 @@ def train(config: Configuration, folder: Path, timeout_s: float) -> None:
         name: float(metric.compute())
         for name, metric in trainer.state.eval_metrics["held_out"].items()
     }
-    digest = hashlib.sha256(b"".join(digest_input(model))).hexdigest()
+    of_weights = digests.of_copies if config.sharding == "none" else digests.of_shards
     log(
         "final",
         int(trainer.state.timestamp.batch),
@@ -159,7 +160,7 @@ def train(config: Configuration, folder: Path, timeout_s: float) -> None:
         held_out=held_out.samples,
         seconds=seconds,
         **reporter.named(meter.mean()),
-        parameters_sha256=digest,
+        parameters_sha256=of_weights(weights_of(model)),
     )
     if dist.is_initialized():
         dist.barrier()

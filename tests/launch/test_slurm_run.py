@@ -88,7 +88,8 @@ def in_mid_training(cluster: Slurm, folder: str, job: int, name: str = NAME) -> 
 def again(cluster: Slurm, job: int) -> None:
     """Wait until a job has been queued again, let it begin at once, and wait for its end."""
     cluster.wait(job, "the restart", lambda: cluster.field(job, "Restarts") == "1")
-    cluster.wait(job, "the end", lambda: cluster.hurried(job) and ended(cluster, job))
+    cluster.hurry(job)
+    cluster.wait(job, "the end", lambda: ended(cluster, job))
     assert cluster.field(job, "JobState") == "COMPLETED", cluster.shown(job)
 
 
@@ -164,9 +165,11 @@ touch "$log"
 """
 
 
-def test_a_training_that_stops_itself_is_not_queued_again(cluster: Slurm) -> None:
-    folder = "/shared/diverged"
-    found = stub(cluster, folder, """echo '{"event": "error", "status": 3}' >"$log"; exit 1""")
+@pytest.mark.parametrize("node", [0, 1])
+def test_a_training_that_stops_itself_is_not_queued_again(cluster: Slurm, node: int) -> None:
+    folder = f"/shared/diverged-{node}"
+    told = f"""echo '{{"event": "error", "status": 3}}' >"${{log/node0/node{node}}}"; exit 1"""
+    found = stub(cluster, folder, told)
     job = cluster.submit(script(), folder, environment=found)
     cluster.wait(job, "the end", lambda: ended(cluster, job))
     assert (cluster.field(job, "JobState"), cluster.field(job, "Restarts")) == ("FAILED", "0")
@@ -178,7 +181,8 @@ def test_a_job_is_not_queued_again_for_ever(cluster: Slurm) -> None:
     found = stub(cluster, folder, "exit 9")
     job = cluster.submit(script(restarts=1), folder, environment=found)
     cluster.wait(job, "the restart", lambda: cluster.field(job, "Restarts") == "1")
-    cluster.wait(job, "the end", lambda: cluster.hurried(job) and ended(cluster, job))
+    cluster.hurry(job)
+    cluster.wait(job, "the end", lambda: ended(cluster, job))
     assert (cluster.field(job, "ExitCode"), cluster.field(job, "Restarts")) == ("9:0", "1")
     assert "after 1 restarts" in cluster.run(f"cat {folder}/{NAME}-{job}.out")
 

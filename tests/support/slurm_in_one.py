@@ -111,11 +111,13 @@ class Slurm:
         logs = self.run(f"tail --lines=40 {folder}/*.out {folder}/*.log || true")
         return f"{self.run(f'scontrol show job {job}')}\n{logs}\n{self.daemons()}"
 
-    def hurried(self, job: int) -> bool:
-        """Let a job that waits begin now: Slurm has it wait for minutes after a node's failure."""
-        if self.field(job, "JobState") == "PENDING":
-            self.run(f"scontrol update JobId={job} StartTime=now || true")
-        return True
+    def hurry(self, job: int) -> None:
+        """Let a job that was queued again begin soon: Slurm has it wait for minutes.
+
+        Not at once: slurmd takes a job that begins again within a second for the one just killed.
+        """
+        self.wait(job, "its place in the queue", lambda: self.field(job, "JobState") == "PENDING")
+        self.run(f"scontrol update JobId={job} StartTime=now+3")
 
     def kill_processes(self, node: str) -> None:
         """Kill what a job runs on a node, at once and for good; the node itself stays."""

@@ -1,11 +1,17 @@
-"""What a training says: one JSON object per line on rank 0, and an exit status with a reason."""
+"""What a training says: one JSON object per line on rank 0, and an exit status with a reason.
+
+The reason may come from another rank: the first that ends lets launchers end all the others.
+"""
 
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 
 WRONG_INPUT, DIVERGED = 2, 3
+FIRST_S = 1.0
+"""How long the others let rank 0 be the one that tells what all have found."""
 
 
 class Stop(Exception):  # noqa: N818
@@ -36,9 +42,7 @@ def run(main: Callable[[], None]) -> None:
         status = 0
     except Stop as stop:
         status = stop.status
-        if os.environ.get("RANK", "0") == "0":
-            record = {"event": "error", "status": stop.status, "message": stop.message}
-            print(json.dumps(record), flush=True)
+        _tell(stop)
     except BaseException:  # noqa: BLE001  # told like the interpreter does, which we do not let end
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()
@@ -46,3 +50,12 @@ def run(main: Callable[[], None]) -> None:
     # Not sys.exit: a gloo thread that still holds a tensor when the interpreter is taken down
     # aborts the process, in about one of fifty runs (pytorch pull request 179291).
     os._exit(status)
+
+
+def _tell(stop: Stop) -> None:
+    rank = int(os.environ.get("RANK", "0"))
+    record: dict[str, object] = {"event": "error", "status": stop.status, "message": stop.message}
+    if rank:
+        record["rank"] = rank
+        time.sleep(FIRST_S)
+    print(json.dumps(record), flush=True)

@@ -26,7 +26,7 @@ def train(folder: Path, ranks: int, **changes: Any) -> tuple[int, list[dict[str,
         check=False,
         cwd=PLACE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # or it would stand between a test and its verdict
+        stderr=subprocess.DEVNULL,
         text=True,
         timeout=200,
     )

@@ -132,7 +132,13 @@ class Records(unittest.TestCase):
         self.assertEqual(stopped.returncode, 3)
         record = {"event": "error", "status": 3, "message": "it diverged"}
         self.assertEqual(json.loads(stopped.stdout), record)
-        self.assertEqual(self.ended("raise records.Stop(3, '')", rank="1").stdout, "")
+
+    def test_another_rank_tells_too_but_leaves_rank_0_the_time_to_do_so(self) -> None:
+        began = time.monotonic()
+        stopped = self.ended("raise records.Stop(3, 'it diverged')", rank="1")
+        self.assertGreater(time.monotonic() - began, records.FIRST_S)
+        record = {"event": "error", "status": 3, "message": "it diverged", "rank": 1}
+        self.assertEqual((stopped.returncode, json.loads(stopped.stdout)), (3, record))
 
     def test_a_defect_is_told_with_its_traceback(self) -> None:
         failed = self.ended("raise ValueError('unforeseen')")
