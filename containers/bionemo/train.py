@@ -160,7 +160,7 @@ class Trainer:
         if box[0] is None:
             return
         folder, about = box[0]
-        then, now = (_flat(values) for values in (about["configuration"], asdict(self.config)))
+        then, now = about["configuration"], asdict(self.config)
         checkpoints.demand_same(then, now, folder, MAY_CHANGE)
         box = [self._read(folder) if self.rank == 0 else None]
         dist.broadcast_object_list(box, src=0)
@@ -247,10 +247,6 @@ def make_optimizer(config: Configuration, network: nn.Module) -> torch.optim.Ada
     ]
     first, second = config.betas
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(first, second))
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, **values["architecture"], "architecture": None}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

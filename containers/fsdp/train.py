@@ -122,7 +122,7 @@ class Trainer:
         if about is None:
             return
         where = checkpoints.folder_of(self.checkpoints.folder, about["step"])
-        then, now = (_flat(values) for values in (about["configuration"], asdict(self.config)))
+        then, now = about["configuration"], asdict(self.config)
         checkpoints.demand_same(then, now, where, tuple(MAY_CHANGE.split()))
         self.checkpoints.load(about)
         self.source.load_state(about["data"])
@@ -150,10 +150,6 @@ class Trainer:
         facts |= {"torch": torch.__version__, "parameters": shape.parameters()}
         facts |= {"flops_per_token": shape.flops_per_token(config.context), **self.source.about}
         self.log("start", 0, **facts, configuration=asdict(config))
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, **values["architecture"], "architecture": None}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -140,7 +140,7 @@ class Trainer:
         if about is None:
             return
         where = checkpoints.folder_of(self.checkpoints.folder, about["step"])
-        then, now = (_flat(values) for values in (about["configuration"], asdict(self.config)))
+        then, now = about["configuration"], asdict(self.config)
         checkpoints.demand_same(then, now, where, tuple(MAY_CHANGE.split()))
         self.checkpoints.load(about)
         self.step = about["step"]
@@ -191,10 +191,6 @@ def _forward_step(batches: Iterator[Batch], model: nn.Module) -> tuple[Tensor, A
 def _mean(losses: Tensor) -> tuple[Tensor, Batch]:
     loss = losses.float().mean()
     return loss, {"loss": loss.detach().clone()}
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, **values["architecture"], "architecture": None}
 
 
 def _device() -> torch.device:

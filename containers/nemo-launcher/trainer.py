@@ -119,14 +119,10 @@ def _demand_same_model(config: Configuration, folder: Path, rank: int) -> None:
     if about.exists():
         then = json.loads(about.read_text(encoding="utf-8"))
         may_differ = ("log_every", "checkpoint_every", "keep_checkpoints")
-        checkpoints.demand_same(_flat(then), _flat(now), folder, may_differ)
+        checkpoints.demand_same(then, now, folder, may_differ)
     elif rank == 0:
         content = json.dumps(now).encode()
         checkpoints.write_file(about, lambda file: file.write(content))
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, **values["architecture"], "architecture": None}
 
 
 def _await(path: Path) -> None:

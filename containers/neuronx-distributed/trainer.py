@@ -150,7 +150,7 @@ class Trainer:
         # First what it says of itself: weights of another model would not fit.
         about = nxd.load_checkpoint(str(self.folder))
         checkpoints.demand_same(
-            _flat(about["configuration"]), _flat(asdict(self.config)), self.folder, MAY_CHANGE
+            about["configuration"], asdict(self.config), self.folder, MAY_CHANGE
         )
         nxd.load_checkpoint(str(self.folder), model=self.model, optimizer=self.optimizer)
         self.step = about["step"]
@@ -180,7 +180,3 @@ class Trainer:
             total, batches = total + loss, batches + 1
             xm.mark_step()
         return {"loss": float(self._mean(total / batches).item()), "held_out": most}
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, **values["architecture"], "architecture": None}

@@ -88,7 +88,7 @@ def demand_same(
     """Refuse a checkpoint of another model.
 
     Args:
-        then: The configuration that it was made with.
+        then: The configuration that it was made with; tables in it count as their own keys.
         now: That of this run.
         where: The checkpoint, for the message.
         may_differ: Keys that a resume may change.
@@ -96,11 +96,19 @@ def demand_same(
     Raises:
         Stop: They differ; says in what.
     """
+    then, now = _flat(then), _flat(now)
     keys = sorted((then.keys() | now.keys()) - set(may_differ))
     changed = {key: (then.get(key), now.get(key)) for key in keys if then.get(key) != now.get(key)}
     if changed:
         told = "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in changed.items())
         raise Stop(WRONG_INPUT, f"{where} is of another configuration: {told}")
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flat(value) if isinstance(value, dict) else {key: value})
+    return flat
 
 
 def _whole(checkpoints: Path) -> list[Path]:

@@ -9,17 +9,17 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from case_modules import case_modules, demand_refused
 
 from bakehouse import layout
 from bakehouse.launch.case import load_case
 from bakehouse.launch.job import prepare
 
 FOLDER = layout.CONTAINERS / "nemo-launcher"
-OURS = ("configuration", "framework", "indexed")
 WEIGHTS = {
     "gpt3-126m": 125_226_240,
     "gpt3-5b": 5_047_365_632,
@@ -32,27 +32,9 @@ NODES = {"gpt3-175b": 16, "llama2-70b": 16}
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The case's own modules; other cases have some of the same names."""
-    for name in _loaded_before():
-        monkeypatch.delitem(sys.modules, name)
-    for folder in (layout.SHARED, FOLDER):
-        monkeypatch.syspath_prepend(str(folder))
-    found = SimpleNamespace(records=_module("training.records"))
-    for name in OURS:
-        setattr(found, name, _module(name))
-    yield found
-    for name in _loaded_before():
-        del sys.modules[name]
-
-
-def _loaded_before() -> list[str]:
-    return [name for name in sys.modules if name.split(".")[0] in ("training", *OURS)]
-
-
-def _module(name: str) -> ModuleType:
-    __import__(name)
-    return sys.modules[name]
+def modules() -> Iterator[SimpleNamespace]:
+    with case_modules(FOLDER.name, "configuration", "framework", "indexed") as found:
+        yield found
 
 
 def loaded(modules: SimpleNamespace, name: str) -> Any:
@@ -128,13 +110,8 @@ def test_llama_has_what_sets_it_apart(modules: SimpleNamespace) -> None:
 def test_what_cannot_be_is_refused(
     changes: dict[str, Any], told: str, modules: SimpleNamespace, tmp_path: Path
 ) -> None:
-    whole = json.loads((FOLDER / "configurations" / "gpt3-126m.json").read_text())
-    path = tmp_path / "x.json"
-    path.write_text(json.dumps(whole | changes))
-    with pytest.raises(modules.records.Stop) as caught:
-        modules.configuration.load(path)
-    assert caught.value.status == 2
-    assert told in caught.value.message
+    right = FOLDER / "configurations" / "gpt3-126m.json"
+    demand_refused(modules, right, changes, told, tmp_path)
 
 
 @pytest.mark.parametrize(

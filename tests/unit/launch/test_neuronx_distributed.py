@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from case_modules import case_modules, demand_refused
 
 from bakehouse import layout
 from bakehouse.launch.case import load_case
@@ -21,26 +22,9 @@ PUBLISHED = {"llama3-8b": 8_030_261_248, "llama3-70b": 70_553_706_496}
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The case's own modules; other cases have some of the same names."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("training", *OURS)]:
-        monkeypatch.delitem(sys.modules, name)
-    for folder in (layout.SHARED, FOLDER):
-        monkeypatch.syspath_prepend(str(folder))
-    found = SimpleNamespace(records=_module("training.records"))
-    for name in OURS:
-        setattr(found, name, _module(name))
-    yield found
-    for name in [name for name in sys.modules if name.split(".")[0] in ("training", *OURS)]:
-        del sys.modules[name]
-
-
-OURS = ("configuration", "framework")
-
-
-def _module(name: str) -> ModuleType:
-    __import__(name)
-    return sys.modules[name]
+def modules() -> Iterator[SimpleNamespace]:
+    with case_modules(FOLDER.name, "configuration", "framework") as found:
+        yield found
 
 
 def loaded(modules: SimpleNamespace, name: str) -> Any:
@@ -99,13 +83,8 @@ def test_nxd_is_told_all_of_it(modules: SimpleNamespace) -> None:
 def test_what_cannot_be_is_refused(
     changes: dict[str, Any], told: str, modules: SimpleNamespace, tmp_path: Path
 ) -> None:
-    whole = json.loads((FOLDER / "configurations" / "tiny.json").read_text())
-    path = tmp_path / "x.json"
-    path.write_text(json.dumps(whole | changes))
-    with pytest.raises(modules.records.Stop) as caught:
-        modules.configuration.load(path)
-    assert caught.value.status == 2
-    assert told in caught.value.message
+    right = FOLDER / "configurations" / "tiny.json"
+    demand_refused(modules, right, changes, told, tmp_path)
 
 
 def test_a_world_that_holds_no_whole_copy_is_refused(modules: SimpleNamespace) -> None:
