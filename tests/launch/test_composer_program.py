@@ -1,18 +1,26 @@
 """The mosaicml-composer test case, tested inside its image."""
 
+from pathlib import Path
+
 import pytest
 from case_under_test import CaseUnderTest
 from unittest_inside import demand_ok, names_of
 
+AT_MOST_S = 900
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def output() -> str:
     """What unittest says inside the image."""
-    return CaseUnderTest("mosaicml-composer", 600).said("check_composer")
+    return CaseUnderTest("mosaicml-composer", AT_MOST_S).said("check_composer")
 
 
 @pytest.mark.parametrize("name", names_of("check_composer"))
 def test_inside_the_image(name: str, output: str) -> None:
     demand_ok("check_composer", name, output)
+
+
+def test_a_killed_node_and_a_resume(tmp_path: Path) -> None:
+    composer = CaseUnderTest("mosaicml-composer", AT_MOST_S)
+    composer.demand_resume(tmp_path / "run", after_step=40, resumed_at=30)

@@ -1,11 +1,15 @@
 """Trainings of the jax test case, for `python -m unittest check_jax` inside the image."""
 # ruff: noqa: PT009  # the image has no pytest
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from functools import cache
 from pathlib import Path
@@ -16,13 +20,17 @@ FEW = {"steps": 12, "warmup_steps": 2, "checkpoint_every": 4, "validation_window
 TOLERANCE = 1e-3
 
 
+def command_of(folder: Path, ranks: int, timeout_s: int = 30, **changes: Any) -> list[str]:
+    """A training with few steps, and changes of its configuration."""
+    command = [sys.executable, "-m", "training.start", f"--nproc-per-node={ranks}", "train.py"]
+    command += [f"--checkpoints={folder}", f"--timeout-s={timeout_s}"]
+    return command + [f"--set={name}={value}" for name, value in {**FEW, **changes}.items()]
+
+
 def train(folder: Path, ranks: int, **changes: Any) -> tuple[int, list[dict[str, Any]]]:
     """Exit status and records of a training."""
-    command = [sys.executable, "-m", "training.start", f"--nproc-per-node={ranks}", "train.py"]
-    command += [f"--checkpoints={folder}", "--timeout-s=30"]
-    command += [f"--set={name}={value}" for name, value in {**FEW, **changes}.items()]
     done = subprocess.run(
-        command,
+        command_of(folder, ranks, **changes),
         check=False,
         cwd=PLACE,
         stdout=subprocess.PIPE,
@@ -61,7 +69,7 @@ class Training(unittest.TestCase):
     def test_other_meshes_have_the_same_losses(self) -> None:
         expected = losses(unbroken()[1])
         self.assertLess(expected[12], expected[1] - 1.5)
-        for ranks, tensor in ((1, 1), (2, 1)):
+        for ranks, tensor in ((1, 1), (2, 1), (4, 2)):
             shutil.rmtree(self.folder, ignore_errors=True)
             status, records = train(self.folder, ranks, tensor=tensor)
             self.assertEqual(status, 0)
@@ -104,6 +112,47 @@ class Training(unittest.TestCase):
     def test_a_loss_that_is_not_finite_ends_all(self) -> None:
         status, records = train(self.folder, 2, learning_rate=1e30, warmup_steps=0, clip=1e30)
         self.assertEqual((status, records[-1]["event"]), (3, "error"))
+
+
+class LostRanks(unittest.TestCase):
+    def lose_rank_1(self, number: int) -> tuple[int, str, float]:
+        """Send it a signal in mid-training; the exit status, what was said, seconds to the end."""
+        with tempfile.TemporaryDirectory() as folder:
+            command = command_of(Path(folder, "checkpoints"), 2, timeout_s=10, steps=5000)
+            with subprocess.Popen(
+                command, cwd=PLACE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ) as started:
+                assert started.stdout is not None
+                for line in started.stdout:
+                    if '"event": "step"' in line:
+                        break
+                os.kill(process_of_rank(1, started.pid), number)
+                began = time.monotonic()
+                said = started.stdout.read()
+                return started.wait(timeout=60), said, time.monotonic() - began
+
+    def test_a_killed_rank_ends_the_others_and_is_named(self) -> None:
+        status, said, seconds = self.lose_rank_1(signal.SIGKILL)
+        self.assertEqual(status, 128 + signal.SIGKILL)
+        self.assertIn("local rank 1 ended with signal 9", said)
+        self.assertLess(seconds, 60)
+
+    def test_a_silent_rank_ends_the_others_within_a_minute(self) -> None:
+        status, said, seconds = self.lose_rank_1(signal.SIGSTOP)
+        self.assertNotEqual(status, 0)
+        self.assertIn("stopped sending heartbeats):\n1\n", said)
+        self.assertLess(seconds, 60)
+
+
+def process_of_rank(rank: int, launcher: int) -> int:
+    """A rank's process, by its variable and its parent."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            variables = (process / "environ").read_bytes().split(b"\0")
+            status = (process / "status").read_text()
+            if f"RANK={rank}".encode() in variables and f"PPid:\t{launcher}\n" in status:
+                return int(process.name)
+    raise AssertionError(f"no process has rank {rank}")
 
 
 if __name__ == "__main__":
