@@ -185,9 +185,11 @@ def built_commands() -> str:
     return "\n".join(str(record.get("Description", "")) for record in records)
 
 
-def all_gpus() -> list[DeviceRequest]:
-    """What a container asks for to see all GPUs, as `docker run --gpus=all` does."""
-    return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+def gpus(numbers: list[str] | None = None) -> list[DeviceRequest]:
+    """What a container asks for to see GPUs, as `docker run --gpus` does: some, or all."""
+    if numbers is None:
+        return [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    return [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
 
 
 def sweep() -> list[str]:

@@ -36,7 +36,7 @@ def in_container(image: str, arguments: list[str], *, gpus: bool, timeout_s: flo
         "shm_size": "4g",
     }
     if gpus:
-        options["device_requests"] = engine.all_gpus()
+        options["device_requests"] = engine.gpus()
     with engine.running_container(image, arguments, **options) as container:
         try:
             status = str(container.wait(timeout=timeout_s)["StatusCode"])

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from bakehouse import engine
 from bakehouse.errors import BakehouseError, HostError
+from bakehouse.launch import local_gpus
 from bakehouse.launch.attempt import Event, Stopped, Watch
 from bakehouse.launch.environment import Context, Setting, compute
 from bakehouse.launch.interruption import interruptible
@@ -164,7 +165,7 @@ class _Run:
                 user=self.user,
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
-                mem_limit=f"{_memory_gib(request) * 1024:.0f}m",
+                **_resources(request, node),
                 **engine.endpoint(self.name, f"node{node}"),
             )
         )
@@ -225,8 +226,14 @@ def _environment(request: Request) -> list[Setting]:
     )
 
 
-def _memory_gib(request: Request) -> float:
-    return request.case.resources.memory_gib_per_process * request.processes_per_node
+def _resources(request: Request, node: int) -> dict[str, Any]:
+    """What a node's container gets. What a model takes on GPUs is not known of its case."""
+    processes = request.processes_per_node
+    if request.gpus:
+        gpus = engine.gpus(local_gpus.of_node(node, processes))
+        return {"device_requests": gpus, "shm_size": f"{processes}g"}
+    memory = request.case.resources.memory_gib_per_process * processes
+    return {"mem_limit": f"{memory * 1024:.0f}m"}
 
 
 def _make_checkpoints(folder: Path, image_user: str) -> str:

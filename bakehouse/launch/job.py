@@ -77,7 +77,10 @@ class Job:
     @property
     def gpus(self) -> int:
         """GPUs of each node that the job takes: one for each process."""
-        return min(self.processes_per_node, self.instance.gpus) if self.instance else 0
+        if self.instance is not None:
+            return min(self.processes_per_node, self.instance.gpus)
+        on_gpus = self.case.configuration(self.configuration).device == "gpu"
+        return self.processes_per_node if on_gpus else 0
 
     @property
     def neuron_devices(self) -> int:
@@ -144,7 +147,7 @@ def prepare(
     # The instance that a configuration was made for says nothing about this machine.
     instance_type = instance or (wanted.instance if launcher != "docker" else None)
     profile = get_instance(instance_type.removeprefix("ml.")) if instance_type else None
-    node_count = nodes or (wanted.nodes if launcher != "docker" else None) or case.resources.nodes
+    node_count = nodes or _usual_nodes(case, chosen, launcher)
     processes = processes_per_node or _usual_processes(case, chosen, profile)
     check_splits(case, chosen, node_count, processes)
     if instance_type and profile:
@@ -201,6 +204,14 @@ def _check_launcher(case: Case, launcher: Launcher) -> None:
             where="--on",
             remedy=f"one of: {', '.join(case.launchers)}",
         )
+
+
+def _usual_nodes(case: Case, configuration: str, launcher: Launcher) -> int:
+    """Those that a configuration is meant for; of one machine's GPUs one node takes all."""
+    wanted = case.configuration(configuration)
+    if launcher != "docker":
+        return wanted.nodes or case.resources.nodes
+    return 1 if wanted.device == "gpu" else case.resources.nodes
 
 
 def _usual_processes(case: Case, configuration: str, instance: Instance | None) -> int:

@@ -8,8 +8,10 @@ from typing import Any
 
 from bakehouse import engine, layout
 from bakehouse.errors import InputError, RunError
-from bakehouse.images import latest, load_images
+from bakehouse.images import latest
+from bakehouse.launch import local_gpus
 from bakehouse.launch.case import Case, load_case
+from bakehouse.launch.case_image import has_cuda, image_for
 from bakehouse.launch.secret import parse_secret
 from bakehouse.launch.shape import check_splits
 
@@ -29,6 +31,7 @@ class Request:
         timeout_s: Seconds for the whole run.
         keep: Leave containers and network behind.
         secrets: Variables of this environment that the processes get, and nobody records.
+        gpus: Each process gets a GPU of this machine.
     """
 
     case: Case
@@ -44,6 +47,7 @@ class Request:
     timeout_s: float
     keep: bool
     secrets: tuple[str, ...] = ()
+    gpus: bool = False
 
     @property
     def expected(self) -> dict[str, Any]:
@@ -76,12 +80,12 @@ def prepare(
     """
     case = load_case(name)
     chosen = configuration or case.default_configuration
-    case.configuration(chosen)
-    node_count = nodes or case.resources.nodes
-    processes = processes_per_node or case.resources.processes_per_node
+    device = case.configuration(chosen).device
+    usual = (case.resources.nodes, case.resources.processes_per_node)
+    node_count, processes = local_gpus.shape(device, nodes, processes_per_node, usual)
     check_splits(case, chosen, node_count, processes)
     _check_kill(kill_node, kill_after_step, node_count)
-    image_name = _image_name(name)
+    image_name = _image_name(name, gpus=device == "gpu", given=image is not None)
     reference = image or latest(image_name)
     found = engine.image(reference)
     if found is None:
@@ -95,6 +99,7 @@ def prepare(
         image=reference,
         image_id=str(found.id),
         image_user=str(found.attrs["Config"].get("User") or ""),
+        gpus=device == "gpu",
         configuration=chosen,
         nodes=node_count,
         processes_per_node=processes,
@@ -131,12 +136,18 @@ def _check_kill(node: int | None, after_step: int | None, nodes: int) -> None:
         )
 
 
-def _image_name(case: str) -> str:
-    for image in load_images().values():
-        if image.kind == "case" and image.case == case:
-            return image.name
-    raise InputError(
-        f"no image of images.yml is made from the test case {case}",
-        where=str(layout.IMAGES_FILE),
-        remedy=f"add an image with kind: case and case: {case}",
-    )
+def _image_name(case: str, *, gpus: bool, given: bool) -> str:
+    image = image_for(case, gpus=gpus)
+    if image is None:
+        raise InputError(
+            f"no image of images.yml is made from the test case {case}",
+            where=str(layout.IMAGES_FILE),
+            remedy=f"add an image with kind: case and case: {case}",
+        )
+    if gpus and not given and not has_cuda(image):
+        raise InputError(
+            f"no image of the test case {case} is made for GPUs",
+            where=str(layout.IMAGES_FILE),
+            remedy="give one with --image, or add it, as fsdp-gpu",
+        )
+    return image.name
