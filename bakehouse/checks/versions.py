@@ -48,7 +48,7 @@ def torch_version(host: Host) -> Outcome:
     if "error" in facts:
         return skipped("PyTorch does not import")
     return judged(
-        facts["version"] == promised,
+        same_version(str(facts["version"]), promised),
         facts["version"],
         promised,
         f"stack {(identity or {})['stack']['name']}",

@@ -11,6 +11,7 @@ from pathlib import Path
 from bakehouse import layout
 from bakehouse.errors import BakehouseError, CheckError, InputError
 from bakehouse.launch.case import Case, Configuration, case_names, load_case
+from bakehouse.launch.case_image import has_cuda, image_for
 
 BEGIN = "<!-- BEGIN GENERATED -->"
 END = "<!-- END GENERATED -->"
@@ -40,6 +41,9 @@ def _commands(case: Case) -> Iterator[str]:
     options = f"--model {name} --nodes {one.nodes or case.resources.nodes}"
     options += f" --instance {one.instance}" if one.instance else ""
     yield f"bakehouse build case/{case.name}"
+    for_gpus = _image_for_gpus(case)
+    if for_gpus:
+        yield f"bakehouse build {for_gpus}    # for instances with GPUs"
     for launcher in case.launchers:
         run = f"bakehouse run {case.name}"
         if launcher == "docker":
@@ -47,6 +51,11 @@ def _commands(case: Case) -> Iterator[str]:
             continue
         yield f"{run} --on {launcher} {options} --dry-run    # what would be submitted"
         yield f"{run} --on {launcher} {options}"
+
+
+def _image_for_gpus(case: Case) -> str | None:
+    image = image_for(case.name, gpus=True)
+    return image.name if image and has_cuda(image) else None
 
 
 def _figures(case: Case) -> Iterator[str]:
@@ -68,6 +77,9 @@ def _facts(case: Case) -> Iterator[tuple[str, str]]:
     real = "real" if data.real else "generated"
     yield "base image", f"`{case.base}`"
     yield "stack", f"`{case.stack}`"
+    for_gpus = _image_for_gpus(case)
+    if for_gpus:
+        yield "image for GPUs", f"`{for_gpus}`"
     yield "entry point", f"`{case.entry_point}`"
     yield "parallelism", f"{case.parallelism.strategy} over {case.parallelism.backend}"
     yield "data", f"{data.name} ({real}): {data.samples} samples, {data.held_out} held out"

@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from testinfra.host import Host
+
+from bakehouse.checks.versions import same_version
 
 PYTHON = "/opt/venv/bin/python"
 LISTING = (
@@ -25,6 +28,13 @@ if __name__ == '__main__':
     mp.spawn(work, nprocs=2)
     print('reduced')
 """
+COMPILES = """
+import torch
+double = torch.compile(lambda tensor: tensor.sin() * 2)
+tensor = torch.arange(8.0)
+assert double(tensor).allclose(tensor.sin() * 2)
+print('compiled')
+"""
 
 
 def test_version_is_the_stacks(
@@ -32,7 +42,7 @@ def test_version_is_the_stacks(
 ) -> None:
     shown = host.check_output(f"{PYTHON} -c 'import torch; print(torch.__version__)'")
     record_property("pytorch", shown)
-    assert shown == stack_versions["pytorch_release"]
+    assert same_version(shown, stack_versions["pytorch_release"])
 
 
 def test_closure_is_the_stacks(host: Host, stack_variables: dict[str, Any]) -> None:
@@ -47,6 +57,18 @@ def test_two_processes_add_up_their_tensors(host: Host) -> None:
         f"cat > {script} <<'END'\n{TWO_RANKS}\nEND\n{PYTHON} {script}; s=$?; rm {script}; exit $s"
     )
     assert done.stdout.strip() == "reduced", done.stderr
+
+
+def test_functions_compile_where_there_is_a_compiler(host: Host) -> None:
+    if not host.exists("g++"):
+        pytest.skip("torch.compile needs a C++ compiler")
+    folder = "/tmp/test_pytorch_compile"
+    done = host.run(
+        f"mkdir {folder} && cat > {folder}/program.py <<'END'\n{COMPILES}\nEND\n"
+        f"TORCHINDUCTOR_CACHE_DIR={folder} {PYTHON} {folder}/program.py; s=$?; "
+        f"rm -r {folder}; exit $s"
+    )
+    assert done.stdout.strip() == "compiled", done.stderr
 
 
 def test_wheels_are_not_kept(host: Host) -> None:

@@ -28,12 +28,12 @@ class Finished:
 class Runner:
     """Starts `bakehouse run` as a user does."""
 
-    def __init__(self, image: str) -> None:
-        self.image = image
+    def __init__(self, image: str, case: str = "cpu-ddp") -> None:
+        self.image, self.case = image, case
 
     def command(self, folder: Path, *options: str) -> list[str]:
         """The command line of a run that writes to a folder."""
-        command = [sys.executable, "-m", "bakehouse", "run", "cpu-ddp", "--image", self.image]
+        command = [sys.executable, "-m", "bakehouse", "run", self.case, "--image", self.image]
         return [*command, "--output", str(folder), *options]
 
     def start(self, folder: Path, *options: str) -> subprocess.Popen[str]:

@@ -120,6 +120,23 @@ def test_torch_is_compared_as_it_is_now(machine: Machine) -> None:
     assert versions.torch_version(machine).status == "pass"
 
 
+@pytest.mark.parametrize(
+    ("promised", "version", "status"),
+    [
+        ("2.14.1", "2.14.1+cu130", "pass"),
+        ("2.14.1", "2.14.10+cu130", "fail"),
+        ("2.13.0+cpu", "2.13.0", "fail"),
+        ("2.13.0+cpu", "2.13.0+cu130", "fail"),
+    ],
+)
+def test_torch_may_say_more_of_its_build_than_the_stack_and_not_less(
+    machine: Machine, promised: str, version: str, status: str
+) -> None:
+    machine.identify(stack={"name": "x", "versions": {"pytorch_release": promised}})
+    machine.has_torch(version=version)
+    assert versions.torch_version(machine).status == status
+
+
 def test_an_identity_that_is_no_json_is_a_finding(machine: Machine) -> None:
     machine.write(IDENTITY, "{")
     with pytest.raises(ValueError, match="Expecting"):

@@ -9,6 +9,7 @@ from bakehouse import layout
 from bakehouse.errors import InputError
 from bakehouse.images import lineage, load_images
 from bakehouse.launch.case import Splits, case_names, load_case, parse
+from bakehouse.launch.case_image import has_cuda, image_for
 from bakehouse.stacks import documents
 from bakehouse.stacks.stack import stack_names
 
@@ -42,6 +43,14 @@ def test_every_case_loads_and_fits_the_list_of_images(name: str) -> None:
     assert (image.kind, image.case) == ("case", name)
     stacks = [below.stack for below in lineage(name) if below.stack]
     assert (case.base, case.stack) == (image.parent, stacks[-1])
+
+
+@pytest.mark.parametrize("name", case_names())
+def test_what_is_meant_for_gpus_has_an_image_for_them(name: str) -> None:
+    devices = {one.device for one in load_case(name).configurations.values()}
+    image = image_for(name, gpus=True)
+    if image is not None and "gpu" in devices:
+        assert has_cuda(image), f"images.yml has no image of {name} over one for GPUs"
 
 
 def test_there_is_a_case() -> None:

@@ -8,6 +8,7 @@ import pytest
 from bakehouse import layout
 from bakehouse.errors import CheckError, InputError
 from bakehouse.launch import case_readme
+from bakehouse.launch.case import load_case
 
 
 @pytest.fixture
@@ -32,6 +33,12 @@ def test_a_changed_description_is_noticed_and_then_written(containers: Path) -> 
     case_readme.main([])
     assert "at least 0.9 on" in (containers / "cpu-ddp" / "README.md").read_text()
     case_readme.main(["--check"])
+
+
+def test_a_case_names_the_image_that_is_made_for_gpus() -> None:
+    assert "| image for GPUs | `fsdp-gpu` |" in case_readme.table(load_case("fsdp"))
+    assert "bakehouse build fsdp-gpu " in case_readme.table(load_case("fsdp"))
+    assert "for GPUs" not in case_readme.table(load_case("cpu-ddp"))
 
 
 def test_the_page_about_all_cases_says_what_was_seen_of_each(containers: Path) -> None:
