@@ -4,6 +4,7 @@ Starts the fsdp test case's program by NeMo-Run, as many processes as there are 
 gives the job to NeMo-Run's LocalExecutor, whose launcher is torchrun, and passes on the records of
 the program; the others have nothing to do. A failed job is an error here, too: NeMo-Run itself ends
 with status 0 then.
+A configuration of a NeMo 2 recipe is not for that program: recipe.py trains it in each rank.
 Exit status: 0 done, 1 the job failed, 2 wrong input.
 """
 
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from recipe import train
+from recipe_configuration import is_recipe
 from training import records
 from training.records import WRONG_INPUT, Stop
 
@@ -101,6 +104,9 @@ def main() -> None:
     parser.add_argument("--program", type=Path, default=PROGRAM, help="what is started")
     parser.add_argument(WORKER, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if is_recipe(options.configuration):
+        train(options.configuration, options.checkpoints)
+        return
     if not options.program.is_file():
         raise Stop(WRONG_INPUT, f"there is no program {options.program}")
     arguments = [

@@ -14,6 +14,7 @@ from bakehouse import layout
 def launch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """launch.py of the case."""
     monkeypatch.syspath_prepend(str(layout.SHARED))
+    monkeypatch.syspath_prepend(str(layout.CONTAINERS / "nemo-run"))
     path = layout.CONTAINERS / "nemo-run" / "launch.py"
     spec = importlib.util.spec_from_file_location("nemo_run_launch", path)
     assert spec is not None
