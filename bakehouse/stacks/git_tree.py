@@ -6,6 +6,7 @@ of repositories packs can be verified by the commit, however it is compressed.
 
 import hashlib
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 Tree = dict[str, "bytes | Tree"]
@@ -20,7 +21,9 @@ def of(archive: Path) -> str:
     try:
         with tarfile.open(archive) as opened:
             tree = _read(opened)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            assert opened.fileobj is not None
+            opened.fileobj.read()  # to the end, where the checksum of the compression is
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         return f"no archive of a commit ({error})"
     return _hash_of_tree(tree).hex()
 
