@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as own:
         # Where models of a hub are written, and every rank must see what rank 0 wrote.
         work = folder if job.local is None else Path(own)
-        os.environ |= {"HF_HOME": str(work / "hub"), "PYTHONDONTWRITEBYTECODE": "1"}
+        os.environ |= {"HF_HOME": str(work / "hub")}
         model, dataset = _named(job, work)
         config = Path(own, "config.json")
         config.write_text(json.dumps(job.told(ranks, model, dataset, load_path)))

@@ -134,9 +134,7 @@ def test_what_no_commit_holds_has_no_hash(
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, -1])
-def test_half_an_archive_is_none(
-    committed: Committed, tmp_path: Path, length: int
-) -> None:
+def test_half_an_archive_is_none(committed: Committed, tmp_path: Path, length: int) -> None:
     part = committed.archive[:length]
     assert measured(tmp_path, part).startswith("no archive of a commit (")
 
