@@ -21,11 +21,17 @@ def of(archive: Path) -> str:
     try:
         with tarfile.open(archive) as opened:
             tree = _read(opened)
-            assert opened.fileobj is not None
-            opened.fileobj.read()  # to the end, where the checksum of the compression is
+            _read_to_end(opened)
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
         return f"no archive of a commit ({error})"
     return _hash_of_tree(tree).hex()
+
+
+def _read_to_end(archive: tarfile.TarFile) -> None:
+    """The checksum of the compression stands behind what tar reads."""
+    assert archive.fileobj is not None
+    while archive.fileobj.read(1 << 20):
+        pass
 
 
 def _read(archive: tarfile.TarFile) -> Tree:

@@ -18,7 +18,7 @@ from bakehouse.builder import context, sources
 from bakehouse.builder.plan import case_layer
 from bakehouse.builder.supply import Supply
 from bakehouse.errors import DownloadError
-from bakehouse.stacks import download, stack
+from bakehouse.stacks import stack
 from bakehouse.stacks.records import SourceRecord
 from bakehouse.stacks.stack import Stack, load_stack
 
@@ -53,7 +53,7 @@ def vendor(
 ) -> Iterator[Server]:
     """A mirror that BAKEHOUSE_MIRRORS names, with the archive; nobody waits for it for long."""
     monkeypatch.setattr(layout, "STATE", tmp_path / "state")
-    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     with servers.serving() as server:
         server.files[f"/mirror/tool/archive/{committed.commit}.tar.gz"] = committed.archive
         mirrors = tmp_path / "mirrors.yml"
