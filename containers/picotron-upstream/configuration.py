@@ -94,6 +94,14 @@ class Job:
             raise Stop(WRONG_INPUT, f"{message} data parallel ones too: use {2 * parts.whole}")
         return copies
 
+    def flat(self) -> dict[str, Any]:
+        """Return every value by section and key: `model.name` is not `dataset.name`."""
+        flat = {}
+        for section, value in asdict(self).items():
+            inner = value if isinstance(value, dict) else {"": value}
+            flat |= {f"{section}.{key}".rstrip("."): one for key, one in inner.items()}
+        return flat
+
     def told(self, ranks: int, model: str, dataset: str, load_path: str) -> dict[str, Any]:
         """Return the configuration that Picotron's train.py reads.
 

@@ -13,9 +13,7 @@ import os
 import runpy
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import local
@@ -29,7 +27,6 @@ from training.records import WRONG_INPUT, Stop, run
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
 PICOTRON = Path("/opt/picotron")
 MAY_DIFFER = ("save_frequency",)
-GRACE_S = 5
 
 
 def resumed_from(folder: Path, job: Job) -> str:
@@ -46,8 +43,7 @@ def resumed_from(folder: Path, job: Job) -> str:
     if found is None:
         return ""
     place, about = found
-    now = json.loads(json.dumps(asdict(job)))
-    checkpoints.demand_same(about["configuration"], now, place, MAY_DIFFER)
+    checkpoints.demand_same(about["configuration"], job.flat(), place, MAY_DIFFER)
     return str(place)
 
 
@@ -57,16 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
-    try:
-        _train(arguments)
-    except Stop:
-        if os.environ["RANK"] != "0":
-            # torchrun kills all when the first one ends: rank 0 is to have said why.
-            time.sleep(GRACE_S)
-        raise
-
-
-def _train(arguments: Sequence[str] | None) -> None:
     options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     job, ranks = load(options.configuration), int(os.environ["WORLD_SIZE"])
     job.copies(ranks)

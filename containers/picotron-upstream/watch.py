@@ -1,7 +1,6 @@
 """Watches Picotron's train.py by the functions that it calls, and adds what it leaves out."""
 
 import datetime
-import json
 import math
 import time
 from collections.abc import Callable
@@ -166,8 +165,7 @@ class Checkpoints(CheckpointManager):
         super().save_checkpoint(model, optimizer, trained_steps, trained_tokens, str(folder))
         dist.barrier()
         if dist.get_rank() == 0:
-            now = json.loads(json.dumps(asdict(watch.job)))
-            about = {"step": trained_steps, "configuration": now}
+            about = {"step": trained_steps, "configuration": watch.job.flat()}
             checkpoints.complete(folder, about, KEEP)
         watch.log("checkpoint", trained_steps)
         watch.meter.restart()

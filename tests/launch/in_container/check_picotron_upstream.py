@@ -146,7 +146,7 @@ class Runs(unittest.TestCase):
             self.assertEqual(again[-1]["loss"], unbroken[-1]["loss"])
             other = {"training": {"seq_length": 32}}
             said = run(Path(place), 2, changes=other, status=2)[-1]["message"]
-            self.assertIn("training was", said)
+            self.assertIn("training.seq_length was 64, is 32", said)
 
     def test_a_loss_that_is_not_finite_ends_it(self) -> None:
         with tempfile.TemporaryDirectory() as place:
