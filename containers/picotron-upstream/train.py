@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         Stop: It cannot go on; with the exit status and the reason.
     """
+    # By whole lines: what Picotron prints on another rank must not end amid a record.
+    sys.stdout.reconfigure(line_buffering=True)
     options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     job, ranks = load(options.configuration), int(os.environ["WORLD_SIZE"])
     job.copies(ranks)
