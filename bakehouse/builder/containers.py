@@ -14,6 +14,7 @@ from bakehouse.builder import (
     inputs,
     ledger,
     plan,
+    sources,
     wheelhouse,
 )
 from bakehouse.builder.progress import show
@@ -107,6 +108,7 @@ def case(image: Image, options: Options, parent: BuildResult) -> BuildResult:
 
     Raises:
         InputError: There is no such case.
+        DownloadError: A wheel or its source cannot be had, or is not what its record promises.
         BuildError: An instruction of its Dockerfile failed.
     """
     stack = inputs.stack_of(image, options.stack)
@@ -114,13 +116,15 @@ def case(image: Image, options: Options, parent: BuildResult) -> BuildResult:
     work = _planned(image, stack, [layer], parent.key, options, parent)
     if options.plan_only or work.unchanged:
         return work.result(work.present, work.planned)
+    source = sources.prepare(stack, layer.name, options.supply)
     required, wheels = inputs.required(stack, layer), []
     if layer.wheels:
         python = inputs.interpreter_of(work.base)
         (record,) = layer.wheels
         verified = wheelhouse.prepare(stack, python, options.supply, case_record=record)
         wheels = wheelhouse.wheels_of(verified, required)
-    folder = context.write_case(image.name, layer, wheelhouse.requirement_lines(required), wheels)
+    lines = wheelhouse.requirement_lines(required)
+    folder = context.write_case(image.name, layer, lines, wheels, source)
     built = _run(work, folder, options, ["--build-arg", f"BASE={work.base}"])
     cached = all(step.cached for step in built.steps)
     step = buildkit.Step(name=layer.name, marked=True, cached=cached)

@@ -19,7 +19,7 @@ from bakehouse.images import Image
 from bakehouse.launch.case import load_case
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import documents
-from bakehouse.stacks.stack import Stack
+from bakehouse.stacks.stack import Stack, source_of_case, wheels_of_case
 
 IDENTITY_ROLE = "image_info"
 """It names the build by what lies below it, so that a change above it does not reach down to it."""
@@ -149,12 +149,12 @@ def case_layer(case: str, stack: Stack, below: str) -> Layer:
         raise InputError(
             f"there is no test case {case}", where=str(folder), remedy="add a Dockerfile"
         )
-    record = f"{case.replace('-', '_')}_release"
+    record, source = wheels_of_case(case), source_of_case(case)
     files = tree(folder)
     for name in _shared(folder):
         files |= tree(layout.SHARED / name, f"{name}/")
     wheels = (record,) if record in stack.records else ()
-    variables = {record: stack.variables[record]} if wheels else {}
+    variables = {n: stack.variables[n] for n in (record, source) if n in stack.records}
     return Layer(
         name=case,
         kind="case",

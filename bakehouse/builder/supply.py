@@ -55,6 +55,11 @@ class Supply:
         """Where a layer asks."""
         return f"http://127.0.0.1:{PORT_IN_LAYER}" if self.folder else self.address
 
+    @property
+    def mirrors(self) -> dict[str, str]:
+        """Where this machine finds what has an address: prefixes, and what stands for them."""
+        return prefixes(self.folder.as_uri() if self.folder else self.address)
+
     @cached_property
     def in_machines(self) -> str:
         """Where a container with a network asks.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bakehouse.errors import InputError
 from bakehouse.mirror.server import place_of
-from bakehouse.stacks import download, records
+from bakehouse.stacks import download, git_tree, records
 from bakehouse.stacks.download import Policy
 from bakehouse.stacks.openpgp import fingerprints, is_signature
 from bakehouse.stacks.records import (
@@ -17,8 +17,9 @@ from bakehouse.stacks.records import (
     RepositoriesRecord,
     RepositoryRecord,
     Signature,
+    SourceRecord,
 )
-from bakehouse.stacks.stack import Stack
+from bakehouse.stacks.stack import Stack, source_of_case
 from bakehouse.stacks.validation import suggestion
 
 ALL = "all"
@@ -33,6 +34,7 @@ class Artifact:
         url: Its address.
         sha256: Its digest, if the record has it.
         fingerprint: Of the only key in it, if the record has it.
+        git_tree: git's hash of what is in it, if it is a source.
         is_signature: It is another file's signature, which roles check when they use that file.
     """
 
@@ -41,6 +43,7 @@ class Artifact:
     sha256: str | None = None
     fingerprint: str | None = None
     is_signature: bool = False
+    git_tree: str | None = None
 
     @property
     def place(self) -> str:
@@ -107,6 +110,16 @@ def wanted(stack: Stack, platforms: Collection[str]) -> tuple[list[Artifact], li
     return list(found), left_out
 
 
+def sources(stack: Stack, cases: Iterable[str]) -> list[Artifact]:
+    """The sources that test cases are built with: only of those that are wanted."""
+    records = {name: stack.records.get(name) for name in map(source_of_case, cases)}
+    return [
+        Artifact(component=name, url=record.url, git_tree=record.git_tree)
+        for name, record in records.items()
+        if isinstance(record, SourceRecord)
+    ]
+
+
 def fetch(artifact: Artifact, folder: Path, policy: Policy) -> bool:
     """Bring an artefact into a bundle, verified; says whether it had to be fetched.
 
@@ -114,6 +127,8 @@ def fetch(artifact: Artifact, folder: Path, policy: Policy) -> bool:
         DownloadError: It cannot be had, or is not what its record promises.
     """
     path = folder / artifact.place
+    if artifact.git_tree is not None:
+        return _fetch_source(artifact.url, artifact.git_tree, path, policy)
     if path.is_file() and _is_promised(artifact, path.read_bytes()):
         return False
     if artifact.fingerprint is None and artifact.sha256 is not None:
@@ -149,6 +164,14 @@ def _with_signature(
     if signature is not None:
         url = f"{artefact.url}{signature.suffix}"
         yield Artifact(component=component, url=url, is_signature=True)
+
+
+def _fetch_source(url: str, tree: str, path: Path, policy: Policy) -> bool:
+    present = path.is_file() and git_tree.of(path) == tree
+    download.fetch_measured(
+        url, path, promised=tree, measured=git_tree.of, policy=policy, kind="git tree"
+    )
+    return not present
 
 
 def _is_promised(artifact: Artifact, content: bytes) -> bool:

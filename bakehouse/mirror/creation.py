@@ -25,7 +25,8 @@ from bakehouse.mirror.server import MANIFEST
 from bakehouse.playbooks import load_playbook
 from bakehouse.stacks import download
 from bakehouse.stacks.download import Policy
-from bakehouse.stacks.stack import Stack, case_records, load_stack
+from bakehouse.stacks.records import PythonRecord
+from bakehouse.stacks.stack import Stack, case_records, load_stack, wheels_of_case
 
 _HEAD = re.compile(r"https?://[^/\s\"]+")
 PIP = "pip download, by digest"
@@ -174,6 +175,7 @@ def _filled(part: Path, wanted: Request, policy: Policy) -> Created:
     kept: dict[str, set[str]] = {}
     origins: dict[str, str] = {}
     found, left_out = artifacts.wanted(wanted.stack, wanted.platforms)
+    found += artifacts.sources(wanted.stack, [image.case for image in wanted.images if image.case])
     for artifact in found:
         progress.print(f"  {artifact.url}", markup=False)
         artifacts.fetch(artifact, part, policy)
@@ -216,7 +218,7 @@ def _origins(draft: Manifest, stack: Stack) -> frozenset[str]:
 
 def _cases_of(wanted: Request) -> list[str]:
     """Records of the test cases among the images."""
-    names = [f"{str(i.case).replace('-', '_')}_release" for i in wanted.images if i.case]
+    names = [wheels_of_case(image.case) for image in wanted.images if image.case]
     return [name for name in dict.fromkeys(names) if name in wanted.stack.records]
 
 
@@ -225,7 +227,8 @@ def _recorded(
 ) -> dict[str, set[str]]:
     """Record the builds of all images; returns the places of the wheels that they need."""
     if not wanted.images:
-        cases = [name for name in wanted.stack.records if name in case_records()]
+        records = wanted.stack.records
+        cases = [n for n in case_records() if isinstance(records.get(n), PythonRecord)]
         return wheels.add(part, wanted.stack, [_usual_interpreter(wanted.stack)], cases)
     try:
         with record_builds.recorded(recording) as builds:

@@ -23,7 +23,7 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from bakehouse.errors import InputError
-from bakehouse.stacks.records import ArchiveRecord, ArchivesRecord, PythonRecord
+from bakehouse.stacks.records import ArchiveRecord, ArchivesRecord, PythonRecord, SourceRecord
 from bakehouse.stacks.stack import Stack
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -156,6 +156,9 @@ def _dependencies(stack: Stack, identity: dict[str, Any] | None) -> Iterator[dic
             for built_for, artifact in record.artifacts().items():
                 if built_for in {"", architecture}:
                     yield {"name": name, "uri": artifact.url, "digest": {"sha256": artifact.sha256}}
+        elif isinstance(record, SourceRecord):
+            digest = {"gitCommit": record.version, "gitTree": record.git_tree}
+            yield {"name": name, "uri": record.url, "digest": digest}
         elif isinstance(record, PythonRecord):
             for requirement in record.requirements:
                 uri = f"pkg:pypi/{requirement.name}@{requirement.version}"

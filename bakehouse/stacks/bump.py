@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bakehouse.errors import DownloadError, InputError
-from bakehouse.stacks import constraints, download, python_index, stack
+from bakehouse.stacks import constraints, download, git_tree, python_index, stack
 from bakehouse.stacks.download import Policy
 from bakehouse.stacks.editing import Change, TextEditor
 from bakehouse.stacks.lock import at, entries
@@ -20,6 +20,7 @@ from bakehouse.stacks.records import (
     RepositoriesRecord,
     RepositoryRecord,
     Requirement,
+    SourceRecord,
     kind_name,
 )
 from bakehouse.stacks.validation import suggestion
@@ -142,6 +143,8 @@ class _Bumper:
             case ArchiveRecord() | ArchivesRecord():
                 for keys in entries(self.request.component, self.record):
                     self.archive(keys)
+            case SourceRecord():
+                self.source((self.request.component,))
             case RepositoryRecord() | RepositoriesRecord():
                 for keys in entries(self.request.component, self.record):
                     self.repository(keys)
@@ -213,6 +216,18 @@ class _Bumper:
             self.notes.append(f"not fetched, since the digest was given: {url}")
         self.change(keys, entry, "url", url)
         self.change(keys, entry, "sha256", digest)
+
+    def source(self, keys: Keys) -> None:
+        entry = at(self.editor.data, keys)
+        url = self.moved((*keys, "url"), entry["url"])
+        self.tell(url)
+        found = download.measure(url, self.policy, git_tree.of)
+        if self.request.version == self.record.version and found != entry["git_tree"]:
+            where = f"{self.editor.document.where((*keys, 'git_tree'))} ({url})"
+            raise download.mismatch(where, kind="content", expected=entry["git_tree"], found=found)
+        self.notes.append(f"fetched {url}: git tree {found}")
+        self.change(keys, entry, "url", url)
+        self.change(keys, entry, "git_tree", found)
 
     def moved(self, keys: Keys, url: str) -> str:
         """The address with the new version in it.

@@ -9,6 +9,7 @@ from bakehouse.stacks.records import (
     RepositoriesRecord,
     Repository,
     RepositoryRecord,
+    SourceRecord,
 )
 
 
@@ -19,6 +20,8 @@ def how_verified(record: Record) -> str:
             found = f"sha256 {record.sha256[:12]}…{_signed(record)}"
         case ArchivesRecord():
             found = "sha256 for " + ", ".join(record.artifacts()) + _signed(record)
+        case SourceRecord():
+            found = f"git tree {record.git_tree[:12]}…"
         case RepositoryRecord():
             found = _key(record)
         case RepositoriesRecord():

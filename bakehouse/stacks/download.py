@@ -26,6 +26,9 @@ REMEDY = "check the address; in a closed network point at your mirror: --mirror 
 Watcher = Callable[[int, int | None], None]
 """Called with the bytes that are here and, where it is known, the bytes in all."""
 
+Measure = Callable[[Path], str]
+"""Gives what a file is known by, such as its SHA-256."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -55,32 +58,62 @@ class _CutOffError(Exception):
     """An attempt failed in a way in which another one may not."""
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+            sha256.update(chunk)
+    return sha256.hexdigest()
+
+
 def fetch(url: str, destination: Path, *, sha256: str, policy: Policy | None = None) -> Path:
+    """Bring a file to its place, verified by its SHA-256; as `fetch_measured`."""
+    return fetch_measured(url, destination, promised=sha256, measured=digest, policy=policy)
+
+
+def fetch_measured(
+    url: str,
+    destination: Path,
+    *,
+    promised: str,
+    measured: Measure,
+    policy: Policy | None = None,
+    kind: str = "checksum",
+) -> Path:
     """Bring a file to its place, whole and verified; nothing is done where it is there already.
 
     What was cut off is resumed, by a later call too.
+
+    Args:
+        url: Its address.
+        destination: Its place.
+        promised: What the file must measure.
+        measured: How to measure it.
+        policy: How to download.
+        kind: What is measured, for messages.
 
     Raises:
         DownloadError: It cannot be had, or is not the promised file; nothing is left behind.
         HostError: The disk is full, or the folder cannot be written.
     """
-    if destination.is_file() and digest(destination) == sha256:
+    if destination.is_file() and measured(destination) == promised:
         return destination
-    part = destination.with_name(f".{destination.name}.{sha256[:12]}.part")
+    part = destination.with_name(f".{destination.name}.{promised[:12]}.part")
     transfer = _Transfer(url, part, policy or Policy())
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         left_by_earlier_call = part.exists()
         transfer.complete()
-        found = digest(part)
-        if found != sha256 and left_by_earlier_call:
+        found = measured(part)
+        if found != promised and left_by_earlier_call:
             # What was left may have been the beginning of another file.
             part.unlink()
             transfer.complete()
-            found = digest(part)
-        if found != sha256:
+            found = measured(part)
+        if found != promised:
             part.unlink()
-            raise mismatch(transfer.address, expected=sha256, found=found)
+            raise mismatch(transfer.address, expected=promised, found=found, kind=kind)
         part.replace(destination)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -89,15 +122,15 @@ def fetch(url: str, destination: Path, *, sha256: str, policy: Policy | None = N
     return destination
 
 
-def measure(url: str, policy: Policy | None = None) -> str:
-    """SHA-256 of what an address has now. The file itself is not kept.
+def measure(url: str, policy: Policy | None = None, measured: Measure = digest) -> str:
+    """Measure, by SHA-256 unless told otherwise, what an address has now; it is not kept.
 
     Raises:
         DownloadError: It cannot be had.
         HostError: The disk is full.
     """
     with _temporary(url, policy) as part:
-        return digest(part)
+        return measured(part)
 
 
 def content(url: str, policy: Policy | None = None) -> bytes:
@@ -124,15 +157,6 @@ def _temporary(url: str, policy: Policy | None) -> Iterator[Path]:
         except OSError as error:
             raise _unwritable(part, error) from error
         yield part
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
-            sha256.update(chunk)
-    return sha256.hexdigest()
 
 
 def digest_of(data: bytes) -> str:

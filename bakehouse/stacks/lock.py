@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from bakehouse.errors import InputError
-from bakehouse.stacks import download, python_index, stack
+from bakehouse.stacks import download, git_tree, python_index, stack
 from bakehouse.stacks.documents import Document
 from bakehouse.stacks.download import Policy
 from bakehouse.stacks.editing import Change, TextEditor
@@ -17,6 +17,7 @@ from bakehouse.stacks.records import (
     Record,
     RepositoriesRecord,
     RepositoryRecord,
+    SourceRecord,
     kind_name,
 )
 from bakehouse.stacks.validation import suggestion
@@ -101,7 +102,7 @@ def _with_placeholders(value: Mapping[str, Any]) -> dict[str, Any]:
             {"sha256": [_PLACEHOLDER], **item} if isinstance(item, dict) else item
             for item in result["requirements"]
         ]
-    if "url" in result and "sha256" not in result and "requirements" not in result:
+    if "url" in result and not {"sha256", "git_tree", "requirements"} & set(result):
         result["sha256"] = _PLACEHOLDER
     if "key_url" in result and not {"key_sha256", "key_fingerprint"} & set(result):
         result["key_sha256"] = _PLACEHOLDER
@@ -121,6 +122,8 @@ class _Locker:
             case ArchiveRecord() | ArchivesRecord():
                 for keys in entries(component, record):
                     self.archive(keys)
+            case SourceRecord():
+                self.source((component,))
             case RepositoryRecord() | RepositoriesRecord():
                 for keys in entries(component, record):
                     self.repository(keys)
@@ -134,6 +137,12 @@ class _Locker:
         self.tell(entry["url"])
         found = download.measure(entry["url"], self.policy)
         self.compare((*keys, "sha256"), entry, found, entry["url"], after="url")
+
+    def source(self, keys: Keys) -> None:
+        entry = at(self.editor.data, keys)
+        self.tell(entry["url"])
+        found = download.measure(entry["url"], self.policy, git_tree.of)
+        self.compare((*keys, "git_tree"), entry, found, entry["url"], after="url")
 
     def repository(self, keys: Keys) -> None:
         entry = at(self.editor.data, keys)

@@ -1,4 +1,4 @@
-"""The five kinds of record. Each carries what verifies its download; no other can be written.
+"""The six kinds of record. Each carries what verifies its download; no other can be written.
 
 Where an artefact differs by architecture or platform, its record has one more level, complete.
 """
@@ -16,6 +16,9 @@ from bakehouse.stacks.validation import Model
 Text = Annotated[str, Field(pattern=r"^\S+$")]
 Prose = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256, lower-case hex")]
+GitHash = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{40}$", description="git's SHA-1, lower-case hex")
+]
 Fingerprint = Annotated[
     str, Field(pattern=r"^[0-9A-Fa-f]{40}$", description="fingerprint of an OpenPGP key")
 ]
@@ -114,6 +117,18 @@ class ArchivesRecord(_Record):
     def artifacts(self) -> dict[str, Artifact]:
         """Artefacts by architecture."""
         return {str(name): artifact for name, artifact in self.by_architecture.items()}
+
+
+class SourceRecord(_Record):
+    """A source tree at a commit, as a host of git repositories packs it.
+
+    How such an archive is compressed is promised by nobody, but what is in it is what the commit
+    holds: it is verified by git's own hash of that, which `git rev-parse COMMIT^{tree}` prints.
+    """
+
+    version: GitHash = Field(description="the commit")
+    url: Url
+    git_tree: GitHash = Field(description="git's hash of the commit's tree")
 
 
 class Repository(Model):
@@ -231,6 +246,7 @@ class BundledRecord(_Record):
 Record = (
     ArchiveRecord
     | ArchivesRecord
+    | SourceRecord
     | RepositoryRecord
     | RepositoriesRecord
     | DistributionRecord
@@ -242,6 +258,7 @@ Record = (
 KIND_NAMES: Mapping[type[_Record], str] = {
     ArchiveRecord: "archive",
     ArchivesRecord: "archive",
+    SourceRecord: "source",
     RepositoryRecord: "repository",
     RepositoriesRecord: "repository",
     DistributionRecord: "distribution",
@@ -259,6 +276,7 @@ _MARKS: tuple[tuple[str, type[_Record]], ...] = (
     ("by_family", DistributionsRecord),
     ("repository", RepositoryRecord),
     ("key_url", RepositoryRecord),
+    ("git_tree", SourceRecord),
     ("url", ArchiveRecord),
     ("sha256", ArchiveRecord),
     ("package", DistributionRecord),
@@ -271,7 +289,7 @@ def model_of(fields: Mapping[str, Any]) -> type[_Record] | None:
 
 
 def kind_name(record: Record) -> str:
-    """Archive, repository, distribution, python or bundled."""
+    """Archive, source, repository, distribution, python or bundled."""
     return KIND_NAMES[type(record)]
 
 

@@ -15,7 +15,16 @@ from bakehouse.stacks import documents
 from bakehouse.stacks.records import BundledRecord, PythonRecord, Record, model_of, record_keys
 from bakehouse.stacks.validation import suggestion, validate
 
-__all__ = ["Stack", "known_components", "load_stack", "parse", "stack_names", "suggestion"]
+__all__ = [
+    "Stack",
+    "known_components",
+    "load_stack",
+    "parse",
+    "source_of_case",
+    "stack_names",
+    "suggestion",
+    "wheels_of_case",
+]
 
 NOT_STACKS = frozenset({"constraints", "environment", "instances", "prices"})
 
@@ -133,7 +142,17 @@ def known_components() -> set[str]:
 def case_records() -> set[str]:
     """Names of the records that test cases may have, each for what it adds to its base."""
     folders = [case.parent.name for case in layout.CONTAINERS.glob("*/case.yml")]
-    return {f"{name.replace('-', '_')}_release" for name in folders}
+    return {record for name in folders for record in (wheels_of_case(name), source_of_case(name))}
+
+
+def wheels_of_case(case: str) -> str:
+    """Name of the record of the wheels that a test case adds to its base, if it adds any."""
+    return f"{case.replace('-', '_')}_release"
+
+
+def source_of_case(case: str) -> str:
+    """Name of the record of the source tree that a test case is built with, if it has one."""
+    return f"{case.replace('-', '_')}_source_release"
 
 
 def _record(document: documents.Document, key: str, value: Any, known: set[str]) -> Record:

@@ -124,7 +124,8 @@ def records_are_used(root: Path) -> list[str]:
         for option in entry.get("options", {})
     }
     cases = {image["case"] for image in images if image["kind"] == "case"}
-    asked |= {f"{case.replace('-', '_')}_release" for case in cases}
+    kinds = ("release", "source_release")  # of wheels, and of a source tree
+    asked |= {f"{case.replace('-', '_')}_{kind}" for case in cases for kind in kinds}
     return [
         f"stacks/{stack}.yml: nobody uses {name}"
         for stack in sorted(used)

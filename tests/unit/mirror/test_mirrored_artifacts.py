@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import git_archives
 import pytest
 import servers
+from git_archives import Committed
 from known_keys import FINGERPRINT
 from known_keys import KEY as OF_VENDOR
 from ruamel.yaml import YAML
@@ -15,6 +18,7 @@ from bakehouse import layout
 from bakehouse.errors import DownloadError, InputError
 from bakehouse.mirror import artifacts
 from bakehouse.stacks.download import Policy
+from bakehouse.stacks.records import SourceRecord
 from bakehouse.stacks.stack import Stack, load_stack
 
 ARCHIVE, KEY = b"an archive", b"a key"
@@ -128,6 +132,41 @@ def test_what_is_not_promised_is_not_stored(
     with pytest.raises(DownloadError, match="wrong"):
         artifacts.fetch(wanted, tmp_path, policy(vendor))
     assert [path for path in tmp_path.rglob("*") if "vendor" in str(path) and path.is_file()] == []
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Committed:
+    return git_archives.commit(tmp_path / "repository")
+
+
+@pytest.fixture
+def of_source(committed: Committed, vendor: servers.Server) -> Stack:
+    """The stack cpu, with a record of a source for one of its test cases."""
+    vendor.files["/tool.tar.gz"] = committed.archive
+    record = SourceRecord(
+        version=committed.commit, url=f"{VENDOR}/tool.tar.gz", git_tree=committed.tree
+    )
+    return replace(load_stack("cpu"), records={"cpu_ddp_source_release": record})
+
+
+def test_a_source_is_wanted_with_its_case_alone(of_source: Stack) -> None:
+    assert artifacts.wanted(of_source, [HERE]) == ([], [])
+    assert artifacts.sources(of_source, ["fsdp"]) == []
+    (found,) = artifacts.sources(of_source, ["fsdp", "cpu-ddp"])
+    assert found.place == "https/vendor.example/tool.tar.gz"
+
+
+def test_a_source_is_verified_by_its_tree_before_it_is_stored(
+    of_source: Stack, committed: Committed, vendor: servers.Server, tmp_path: Path
+) -> None:
+    (found,) = artifacts.sources(of_source, ["cpu-ddp"])
+    bundle = tmp_path / "bundle"
+    with pytest.raises(DownloadError, match="wrong git tree"):
+        artifacts.fetch(replace(found, git_tree="0" * 40), bundle, policy(vendor))
+    assert not (bundle / found.place).exists()
+    assert artifacts.fetch(found, bundle, policy(vendor))
+    assert (bundle / found.place).read_bytes() == committed.archive
+    assert not artifacts.fetch(found, bundle, policy(vendor))
 
 
 # A packet of the kind that a signature is, of two bytes; armoured, too.

@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "archives": {"by_architecture": {"x86_64": ARTIFACT, "aarch64": ARTIFACT}},
     "signed archive": {**ARTIFACT, "signature": SIGNATURE},
     "signed archives": {"by_architecture": {"x86_64": ARTIFACT}, "signature": SIGNATURE},
+    "source": {"version": "0" * 40, "url": URL, "git_tree": "a" * 40},
     "repository": {**BY_DIGEST, "suite": "stable", "components": ["main"], "package": "x"},
     "repository by fingerprint": BY_FINGERPRINT,
     "repositories": {
@@ -43,7 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "bundled": {"bundled_in": "y_release"},
 }
 BUNDLE = {"version": "1", **ARTIFACT}
-VERIFIES = {"sha256", "key_sha256", "key_fingerprint", "fingerprint", "key"}
+VERIFIES = {"sha256", "git_tree", "key_sha256", "key_fingerprint", "fingerprint", "key"}
 FETCHES = {"url", "repository", "key_url", "requirements", "index"}
 
 Path_ = tuple[str | int, ...]

@@ -64,7 +64,7 @@ def test_show_says_the_same_to_people_and_to_programs(tree: StackTree, name: str
     table = tree.run("stack", "show", name).stdout
     for component, record in shown["records"].items():
         assert {k: v for k, v in record.items() if k != "kind"} == stack.variables[component]
-        kinds = {"archive", "repository", "distribution", "python", "bundled"}
+        kinds = {"archive", "source", "repository", "distribution", "python", "bundled"}
         assert record["kind"] in kinds
         row = next(line for line in table.splitlines() if line.startswith(f"{component} "))
         assert record["version"] in row
