@@ -81,11 +81,12 @@ class Recipes(unittest.TestCase):
                 self.assertEqual(strategy.pipeline_dtype, torch.bfloat16 if pipeline else None)
 
     def test_the_strategy_has_a_parameter_for_each_split(self) -> None:
-        # fiddle takes any name for it.
-        known = fiddle.build(made("llama3-70b")[1].trainer.strategy)
-        for theirs, value in zip(STRATEGY.values(), (4, 8, 5, 1, 1, True), strict=True):
+        # fiddle takes any name for it; the recipe itself has none of these values.
+        told = dict(zip(STRATEGY, (8, 2, 2, 4, 4, False), strict=True))
+        known = fiddle.build(made("llama3-70b", **told)[1].trainer.strategy)
+        for key, theirs in STRATEGY.items():
             with self.subTest(theirs):
-                self.assertEqual(getattr(known, theirs), value)
+                self.assertEqual(getattr(known, theirs), told[key])
 
     def test_batches_lengths_steps_and_precision_are_those_of_the_configuration(self) -> None:
         for name in MODELS:
