@@ -164,4 +164,4 @@ def test_without_nemo_the_programs_say_what_they_need(program: str, tmp_path: Pa
 def test_jobs_take_what_upstream_had() -> None:
     job = prepare("nemo-run", "slurm", configuration="llama31-405b")
     assert (job.nodes, job.processes_per_node, job.gpus) == (16, 8, 8)
-    assert (job.instance_type, job.image_lacks_cuda) == ("p5.48xlarge", True)
+    assert (job.instance_type, job.image) == ("p5.48xlarge", "bakehouse/nemo-run-gpu:latest")
