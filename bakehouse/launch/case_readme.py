@@ -40,7 +40,8 @@ def _commands(case: Case) -> Iterator[str]:
     one = case.configurations[name]
     options = f"--model {name} --nodes {one.nodes or case.resources.nodes}"
     options += f" --instance {one.instance}" if one.instance else ""
-    yield f"bakehouse build case/{case.name}"
+    if image_for(case.name, gpus=False) is not None:
+        yield f"bakehouse build case/{case.name}"
     for_gpus = _image_for_gpus(case)
     if for_gpus:
         yield f"bakehouse build {for_gpus}    # for instances with GPUs"

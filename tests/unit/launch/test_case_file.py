@@ -38,7 +38,8 @@ def test_every_case_loads_and_fits_the_list_of_images(name: str) -> None:
     assert case.stack in stack_names()
     image = load_images().get(name)
     if image is None:
-        assert case.status.how == "unverified", "what was seen needed an image"
+        seen = case.status.how != "unverified"
+        assert seen == ("outside of an image" in case.status.about), "what was seen needed an image"
         return
     assert (image.kind, image.case) == ("case", name)
     stacks = [below.stack for below in lineage(name) if below.stack]

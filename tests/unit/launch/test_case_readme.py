@@ -41,6 +41,10 @@ def test_a_case_names_the_image_that_is_made_for_gpus() -> None:
     assert "for GPUs" not in case_readme.table(load_case("cpu-ddp"))
 
 
+def test_nobody_is_told_to_build_what_images_yml_does_not_have() -> None:
+    assert "bakehouse build" not in case_readme.table(load_case("nemo-launcher"))
+
+
 def test_the_page_about_all_cases_says_what_was_seen_of_each(containers: Path) -> None:
     path = containers / "cpu-ddp" / "case.yml"
     path.write_text(path.read_text().replace("how: native", "how: shim"))
