@@ -14,8 +14,9 @@ import torch
 from configuration import Configuration
 from ranks import Ranks
 from torch import Tensor
+from training.corpus import BYTES, corpus
 from training.records import WRONG_INPUT, Stop
-from training.text import BYTES, Windows, bytes_of, corpus
+from training.text import Windows, bytes_of
 
 Pair = tuple[Tensor, Tensor]
 NOT_OF_PYTHON = {"site-packages", "dist-packages", "test", "tests"}

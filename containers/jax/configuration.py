@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.configuration import change, made, read
+from training.corpus import BYTES
 from training.records import WRONG_INPUT, Stop
-from training.text import BYTES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from training import checkpoints, records, speed, text
 from training.arguments import parser
+from training.corpus import corpus
 from training.records import DIVERGED, WRONG_INPUT, Stop
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
@@ -91,7 +92,7 @@ class Trainer:
         self.copies = self.mesh.shape[model.DATA]
         self.copy = jax.process_index() // config.tensor  # the copy of the model that I am part of
         self.log = records.Log(jax.process_index())
-        tokens = text.bytes_of(text.corpus(data))
+        tokens = text.bytes_of(corpus(data))
         self.windows = text.Windows(tokens, config.length, config.seed, config.global_batch_size)
         self.optimizer = make_optimizer(config)
         self.layout = self._layout()

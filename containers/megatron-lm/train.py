@@ -25,9 +25,10 @@ from configuration import MAY_CHANGE, Configuration, load
 from torch import Tensor, nn
 from training import checkpoints, digests
 from training.arguments import parser
+from training.corpus import corpus
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop, run
 from training.speed import Meter
-from training.text import Windows, bytes_of, corpus
+from training.text import Windows, bytes_of
 
 SHIM = not torch.cuda.is_available()
 if SHIM:

@@ -10,8 +10,9 @@ from configuration import Configuration
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import IterableDataset
+from training.corpus import corpus
 from training.records import WRONG_INPUT, Stop
-from training.text import Windows, bytes_of, corpus
+from training.text import Windows, bytes_of
 
 Batch = tuple[Tensor, Tensor]
 

@@ -19,8 +19,8 @@ from nemo.utils.exp_manager import exp_manager
 from omegaconf import OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
 from training import checkpoints
+from training.corpus import corpus
 from training.records import DIVERGED, Log, Stop
-from training.text import corpus
 
 DOCUMENT = 16_384  # bytes
 

@@ -20,8 +20,9 @@ from model import CoreAttention, Layer, Llama, data_part
 from neuronx_distributed.modules.rms_norm import RMSNorm
 from neuronx_distributed.parallel_layers import parallel_state
 from training import checkpoints
+from training.corpus import corpus
 from training.records import DIVERGED, WRONG_INPUT, Log, Stop
-from training.text import Windows, bytes_of, corpus
+from training.text import Windows, bytes_of
 
 COMPILE_S = 1800.0
 """Ranks compile their graphs before the first step, some longer than others."""

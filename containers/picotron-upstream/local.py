@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers
-from training.text import HELD_OUT, corpus
+from training.corpus import HELD_OUT, corpus
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 WEIGHTS = "hf_model_safetensors"

@@ -7,7 +7,8 @@ from configuration import Configuration
 from context import Context
 from mesh import Mesh
 from torch import Tensor
-from training.text import Windows, bytes_of, corpus
+from training.corpus import corpus
+from training.text import Windows, bytes_of
 
 Batch = tuple[Tensor, Tensor]
 

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.config import JobConfig
-from training.text import Windows, bytes_of, corpus
+from training.corpus import corpus
+from training.text import Windows, bytes_of
 
 Batch = tuple[dict[str, Tensor], Tensor]
 

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from training.corpus import BYTES, HELD_OUT, corpus
+from training.corpus import HELD_OUT
 from training.records import WRONG_INPUT, Stop
-
-__all__ = ["BYTES", "HELD_OUT", "Windows", "bytes_of", "corpus"]
 
 
 def bytes_of(text: bytes) -> Tensor:

@@ -21,28 +21,28 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from training import arguments, checkpoints, configuration, records, speed, start, text
+from training import arguments, checkpoints, configuration, corpus, records, speed, start, text
 
 
 class Corpus(unittest.TestCase):
     def test_python_brings_english_text(self) -> None:
-        words = text.corpus()
+        words = corpus.corpus()
         self.assertGreater(len(words), 400_000)
         self.assertGreater(words.count(b" the "), 3_000)
-        self.assertEqual(words, text.corpus(), "the same each time")
+        self.assertEqual(words, corpus.corpus(), "the same each time")
 
     def test_a_folder_is_read_in_the_order_of_its_names(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, content in (("b", b"two"), ("a", b"one")):
                 Path(folder, name).write_bytes(content)
-            self.assertEqual(text.corpus(Path(folder)), b"onetwo")
-            self.assertEqual(text.corpus(Path(folder, "b")), b"two")
+            self.assertEqual(corpus.corpus(Path(folder)), b"onetwo")
+            self.assertEqual(corpus.corpus(Path(folder, "b")), b"two")
 
     def test_missing_and_empty_data_are_wrong_input(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for path in (Path(folder), Path(folder, "none")):
                 with self.assertRaises(records.Stop) as caught:
-                    text.corpus(path)
+                    corpus.corpus(path)
                 self.assertEqual(caught.exception.status, records.WRONG_INPUT)
                 self.assertIn(folder, caught.exception.message)
 
