@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from vendor_mirror.prepared import has_a_source
 pytestmark = pytest.mark.docker
 
 Variables = dict[str, Any]
-SYSTEMS = ["ubuntu24.04", "amazon2023"]
 DIGEST = "0" * 64
 FINGERPRINT = "0" * 40
 VANISHED = "0.0.1"
@@ -88,7 +87,12 @@ FAULTS: dict[Fault, tuple[str, ...]] = {
 """Each fault, and what the message must name, one of them."""
 
 
-def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Variables]]:
+EVERY_DAY = (wrong_identity, mirror_down)
+
+
+def cases(
+    system: str, faults: Collection[Fault], variables: Variables
+) -> Iterator[tuple[str, Fault, Variables]]:
     """Role, fault, and the variables of the case."""
     for role in stood_in_roles():
         if (system, role) in FROM_THE_DISTRIBUTION:
@@ -99,7 +103,7 @@ def cases(system: str, variables: Variables) -> Iterator[tuple[str, Fault, Varia
             continue
         if not has_a_source(record, system) or not FETCHED & set(record):
             continue
-        for fault in FAULTS:
+        for fault in faults:
             changed = fault(f"{role}_release", record, variables["bakehouse_mirrors"])
             if changed:
                 yield role, fault, told.variables | changed
@@ -129,11 +133,22 @@ def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_a_fault_of_the_vendor_stops_the_role_and_is_named(system: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("system", "faults"),
+    [
+        pytest.param("ubuntu24.04", EVERY_DAY, id="ubuntu24.04"),
+        pytest.param(
+            "ubuntu24.04", FAULTS.keys() - EVERY_DAY, id="ubuntu24.04-more", marks=pytest.mark.slow
+        ),
+        pytest.param("amazon2023", FAULTS.keys(), id="amazon2023", marks=pytest.mark.slow),
+    ],
+)
+def test_a_fault_of_the_vendor_stops_the_role_and_is_named(
+    system: str, faults: Collection[Fault], tmp_path: Path
+) -> None:
     with booted(STACK, system) as machine:
         variables = machine.variables() | {"fetch_attempts": 1}
-        given = list(cases(system, variables))
+        given = list(cases(system, faults, variables))
         names = [f"message_{role}_{fault.__name__}" for role, fault, _ in given]
         show = {
             "ansible.builtin.debug": {

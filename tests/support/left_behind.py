@@ -7,6 +7,8 @@ from pathlib import Path
 from bakehouse import engine, owner, scratch
 from bakehouse.images import load_images
 
+STAND_INS = "bakehouse-stand-in/"
+
 
 def containers() -> set[str]:
     """Names of all containers but those of other running programs."""
@@ -34,8 +36,10 @@ def things() -> set[str]:
 
 
 def is_product(tag: str) -> bool:
-    """Whether an image is one of images.yml, which later runs use again."""
-    return tag.rpartition(":")[0] in {f"bakehouse/{name}" for name in load_images()}
+    """Whether an image is one of images.yml, or stands in for a distribution: used again later."""
+    return tag.startswith(STAND_INS) or tag.rpartition(":")[0] in {
+        f"bakehouse/{name}" for name in load_images()
+    }
 
 
 def is_anothers(labels: Mapping[str, str]) -> bool:

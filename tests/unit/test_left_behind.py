@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from left_behind import is_anothers
+from left_behind import is_anothers, is_product
 
 from bakehouse import owner
 from bakehouse.owner import OWNER, owner_label
@@ -18,6 +18,18 @@ def label_of(pid: int) -> dict[str, str]:
     """The label that a running process would give."""
     boot, _, _ = owner_label()[OWNER].split(":")
     return {OWNER: f"{boot}:{pid}:{owner._started(pid)}"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("bakehouse/cpu:latest", True),
+        ("bakehouse-stand-in/amazon2023:latest", True),
+        ("bakehouse/of-a-test:latest", False),
+    ],
+)
+def test_what_later_runs_use_again_is_no_leftover(tag: str, expected: bool) -> None:
+    assert is_product(tag) is expected
 
 
 @pytest.mark.parametrize(

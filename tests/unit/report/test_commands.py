@@ -177,8 +177,8 @@ def test_diff_compares_the_layers_below_too(
     [
         ("cpu-ddp", "bakehouse check cpu-ddp"),
         ("cpu-dpd", "did you mean cpu-ddp?"),
-        ("a", "one of: base-gpu, bionemo, cpu, cpu-ddp"),
-        ("debian-12", "one of: base-gpu, bionemo, cpu, cpu-ddp"),
+        ("a", "one of: base-gpu, bionemo, bionemo-gpu, cpu, cpu-ddp"),
+        ("debian-12", "one of: base-gpu, bionemo, bionemo-gpu, cpu, cpu-ddp"),
     ],
 )
 def test_diff_without_a_report_says_what_would_help(run: Run, name: str, remedy: str) -> None:

@@ -287,7 +287,7 @@ def test_an_image_that_is_not_built_is_told_with_the_command(
 def test_a_plain_distribution_is_told_with_what_can_be_judged() -> None:
     with pytest.raises(InputError, match="promises nothing") as caught:
         judge.judge("debian-12")
-    assert caught.value.remedy.startswith("one of: base-gpu, bionemo, cpu, cpu-ddp")
+    assert caught.value.remedy.startswith("one of: base-gpu, bionemo, bionemo-gpu, cpu, cpu-ddp")
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "7"])
