@@ -143,6 +143,7 @@ def test_pyxis_is_compiled_and_loaded(machine: StandIn, tmp_path: Path) -> None:
     assert run(machine, job).splitlines() == ["debian", "debian"]
 
 
+@pytest.mark.slow
 def test_pyxis_is_compiled_anew_for_another_slurm(machine: StandIn, tmp_path: Path) -> None:
     variables = machine.variables() | CLUSTER
     assert failure(machine.apply(tmp_path, ["pyxis"], **variables), "target") == ""

@@ -138,9 +138,9 @@ def tried(role: str, fault: Fault, given: Variables) -> dict[str, Any]:
     [
         pytest.param("ubuntu24.04", EVERY_DAY, id="ubuntu24.04"),
         pytest.param(
-            "ubuntu24.04", FAULTS.keys() - EVERY_DAY, id="ubuntu24.04-more", marks=pytest.mark.slow
+            "ubuntu24.04", tuple(FAULTS)[1:-1], id="ubuntu24.04-more", marks=pytest.mark.slow
         ),
-        pytest.param("amazon2023", FAULTS.keys(), id="amazon2023", marks=pytest.mark.slow),
+        pytest.param("amazon2023", tuple(FAULTS), id="amazon2023", marks=pytest.mark.slow),
     ],
 )
 def test_a_fault_of_the_vendor_stops_the_role_and_is_named(
