@@ -52,9 +52,8 @@ def main() -> None:
     cases = [image for image in load_images().values() if image.kind == "case"]
     wanted = [image for image in cases if image.name in (options.images or [i.name for i in cases])]
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(row, wanted)]
-    measured = benchmarks_page.measured(
-        "one run", ".venv/bin/python benchmarks/case_images.py --write"
-    )
+    command = [".venv/bin/python", "benchmarks/case_images.py", *options.images, "--write"]
+    measured = benchmarks_page.measured("one run", " ".join(command))
     text = "\n".join([measured, "", *(f"| {' | '.join(cells)} |" for cells in rows)])
     print(text)
     if options.write:
