@@ -4,10 +4,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from vendor_mirror.platforms import REPOSITORY as STAND_INS
+
 from bakehouse import engine, owner, scratch
 from bakehouse.images import load_images
-
-STAND_INS = "bakehouse-stand-in/"
 
 
 def containers() -> set[str]:
@@ -37,7 +37,7 @@ def things() -> set[str]:
 
 def is_product(tag: str) -> bool:
     """Whether an image is one of images.yml, or stands in for a distribution: used again later."""
-    return tag.startswith(STAND_INS) or tag.rpartition(":")[0] in {
+    return tag.startswith(f"{STAND_INS}/") or tag.rpartition(":")[0] in {
         f"bakehouse/{name}" for name in load_images()
     }
 
