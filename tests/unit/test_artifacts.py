@@ -10,7 +10,6 @@ import pytest
 from bakehouse import engine
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
-SUPPORT = CONFTEST.with_name("support")
 NOTHING_MADE = """
 def test_makes_a_file(tmp_path):
     (tmp_path / "made.txt").write_text("made")
@@ -34,11 +33,12 @@ def test_forgets_a_volume():
 
 
 @pytest.fixture
-def session(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A session of its own, with the conftest.py of our tests."""
+def session(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> pytest.Pytester:
+    """A session of its own, with the conftest.py of our tests and what that imports."""
     pytester.makeconftest(CONFTEST.read_text())
     markers = "markers =\n    docker: as ours\n    slow: as ours\n"
-    pytester.makeini(f"[pytest]\npythonpath = {SUPPORT}\n{markers}")
+    pythonpath = " ".join(str(folder) for folder in pytestconfig.getini("pythonpath"))
+    pytester.makeini(f"[pytest]\npythonpath = {pythonpath}\n{markers}")
     return pytester
 
 
