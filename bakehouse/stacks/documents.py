@@ -174,7 +174,8 @@ def _parsed(path: Path, content: str) -> tuple[Any, dict[Keys, int]]:
 def _kept(path: Path) -> Path | None:
     """Where the parsed form of a file of the repository is kept; nothing for other files."""
     with suppress(ValueError):
-        relative = path.resolve().relative_to(layout.ROOT.resolve())
+        # Links inside the repository are left as they are: what they lead to may be outside of it.
+        relative = path.absolute().relative_to(layout.ROOT.absolute())
         name = str(relative).replace("-", "--").replace(os.sep, "-")
         return layout.STATE / "documents" / f"{name}.json"
     return None

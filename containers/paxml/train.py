@@ -42,21 +42,27 @@ def meet() -> None:
     )
 
 
-def demand_same(config: Configuration, folder: Path) -> None:
-    """Refuse checkpoints of another model; PaxML's own do not say which they are of."""
-    promise = folder / PROMISE
-    if promise.is_file():
-        then = json.loads(promise.read_text(encoding="utf-8"))
-        checkpoints.demand_same(then, asdict(config), folder, MAY_DIFFER)
-    if jax.process_index() == 0:
-        text = json.dumps(asdict(config)).encode()
-        checkpoints.write_file(promise, lambda file: file.write(text))
+def made(folder: Path) -> list[Path]:
+    """PaxML's checkpoints that are whole, from old to new."""
+    return sorted((folder / "checkpoints").glob("checkpoint_" + "[0-9]" * 8))
 
 
 def newest(folder: Path) -> int:
     """The step of PaxML's newest checkpoint that is whole; 0 if there is none."""
-    found = (folder / "checkpoints").glob("checkpoint_" + "[0-9]" * 8)
-    return max((int(path.name.partition("_")[2]) for path in found), default=0)
+    return max((int(path.name.partition("_")[2]) for path in made(folder)), default=0)
+
+
+def demand_same(config: Configuration, folder: Path) -> None:
+    """Refuse checkpoints of another model; PaxML's own do not say which they are of."""
+    promise = folder / PROMISE
+    if made(folder):
+        if not promise.is_file():
+            raise Stop(WRONG_INPUT, f"{folder} has a checkpoint, but no {PROMISE}")
+        then = json.loads(promise.read_text(encoding="utf-8"))
+        checkpoints.demand_same(then, asdict(config), folder, MAY_DIFFER)
+    elif jax.process_index() == 0:
+        text = json.dumps(asdict(config)).encode()
+        checkpoints.write_file(promise, lambda file: file.write(text))
 
 
 def digest(weights: Any) -> str:

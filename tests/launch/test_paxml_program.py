@@ -185,6 +185,16 @@ def test_a_checkpoint_of_another_model_is_refused(runs: Runs, unbroken: tuple[Pa
     assert "width was 64, is 128" in records[-1]["message"]
 
 
+def test_a_checkpoint_that_does_not_say_of_which_model_it_is_is_refused(
+    runs: Runs, unbroken: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(unbroken[0], tmp_path / "nameless"))
+    (folder / "configuration.json").unlink()
+    status, records = runs.run(folder)
+    assert status == 2
+    assert "no configuration.json" in records[-1]["message"]
+
+
 def test_a_loss_that_is_not_finite_ends_all(runs: Runs, tmp_path: Path) -> None:
     status, records = runs.run(tmp_path / "diverges", "learning_rate=1e9")
     assert (status, records[-1]["event"]) == (3, "error")
