@@ -34,7 +34,7 @@ test-all: setup-test setup-disk lint ## as test, and what is too slow for every 
 	  $(VENV)/python tests/support/summarise_tests.py out/test-all.xml docs/test-report.md; exit $$status
 
 .PHONY: test-fast
-test-fast: setup-test ## only the tests that need neither Docker nor seconds, under a minute
+test-fast: setup-test ## only the tests that need neither Docker nor seconds
 	$(VENV)/pytest . -m "not docker and not lengthy" $(PYTEST_OPTIONS)
 
 .PHONY: lint

@@ -157,8 +157,9 @@ def load_images(path: Path | None = None) -> dict[str, Image]:
         name: Image(name=name, **entry.model_dump(exclude_unset=True))
         for name, entry in entries.items()
     }
+    files = _files()
     for image in images.values():
-        _refuse_dangling(document, images, image)
+        _refuse_dangling(document, images, image, files)
         _refuse_circle(document, images, image)
     return images
 
@@ -169,7 +170,10 @@ def get_image(name: str) -> Image:
     Raises:
         InputError: There is none; says which name was perhaps meant.
     """
-    images = load_images()
+    return _find(name, load_images())
+
+
+def _find(name: str, images: dict[str, Image]) -> Image:
     kind, _, case = name.rpartition("/")
     if kind == "case":
         of_case = {str(image.case): image for image in reversed(images.values()) if image.case}
@@ -196,8 +200,8 @@ def lineage(name: str) -> list[Image]:
     Raises:
         InputError: There is no such image.
     """
-    chain = [get_image(name)]
     images = load_images()
+    chain = [_find(name, images)]
     while chain[0].parent is not None:
         chain.insert(0, images[chain[0].parent])
     return chain
@@ -223,14 +227,23 @@ def playbook_roles(name: str) -> list[str]:
     return list(load_playbook(name).roles)
 
 
-def _refuse_dangling(document: documents.Document, images: dict[str, Image], image: Image) -> None:
-    playbooks = [path.stem for path in layout.PLAYBOOKS.glob("*.yml")]
-    cases = [path.parent.name for path in layout.CONTAINERS.glob("*/Dockerfile")]
+def _files() -> dict[str, list[str]]:
+    """What has a file that images are made from: key of an image to names."""
+    return {
+        "playbook": [path.stem for path in layout.PLAYBOOKS.glob("*.yml")],
+        "stack": stack_names(),
+        "case": [path.parent.name for path in layout.CONTAINERS.glob("*/Dockerfile")],
+    }
+
+
+def _refuse_dangling(
+    document: documents.Document,
+    images: dict[str, Image],
+    image: Image,
+    files: dict[str, list[str]],
+) -> None:
     parents = [name for name, other in images.items() if other.kind in _PARENTS[image.kind]]
-    choices = {
-        "parent": parents, "playbook": playbooks, "stack": stack_names(), "case": cases,
-    }  # fmt: skip
-    for key, names in choices.items():
+    for key, names in {"parent": parents, **files}.items():
         value = getattr(image, key)
         if value is not None and value not in names:
             exists = key == "parent" and value in images

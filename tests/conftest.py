@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from left_behind import things
@@ -54,6 +54,20 @@ def _no_engine() -> str:
             raise pytest.UsageError(f"Docker tests are demanded, but {error}") from error
         return f"no Docker engine: {error.what}"
     return ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport]:
+    """Where everything is demanded, fail a test that found a reason of its own not to run.
+
+    Tests of a host may: what does not apply to its system or hardware is not looked at.
+    """
+    report = yield
+    demanded = os.environ.get("BAKEHOUSE_REQUIRE_ALL") == "1"
+    host = item.config.getoption("--hosts", None)
+    if report.skipped and demanded and not host and not item.get_closest_marker("slow"):
+        report.outcome, report.longrepr = "failed", f"demanded, but {report.longreprtext}"
+    return report
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,7 +7,6 @@ Exit status of a process: 0 done, 1 it cannot go on, 2 wrong configuration, data
 3 the loss diverged.
 """
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -58,18 +57,6 @@ def loader(dataset: Any) -> DataSpec:
     return DataSpec(batches, get_num_samples_in_batch=lambda batch: len(batch[0]))
 
 
-def demand_same_training(folder: Path, config: Configuration, rank: int) -> None:
-    """Refuse a folder whose checkpoints are of another model; note the first training's."""
-    note = folder / "configuration.json"
-    if (folder / LATEST).exists():
-        if not note.exists():
-            raise Stop(WRONG_INPUT, f"{folder} has a checkpoint, but no {note.name}")
-        checkpoints.demand_same(json.loads(note.read_text()), asdict(config), folder, MAY_DIFFER)
-    elif rank == 0:
-        content = json.dumps(asdict(config)).encode()
-        checkpoints.write_file(note, lambda file: file.write(content))
-
-
 def schedule(config: Configuration, step: int) -> float:
     """Share of the highest learning rate: a straight warm-up, a cosine down to a tenth."""
     if step < config.warmup_steps:
@@ -84,7 +71,10 @@ def train(config: Configuration, folder: Path, timeout_s: float) -> None:
     os.environ.setdefault("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
     if config.global_batch_size % ranks:
         raise Stop(WRONG_INPUT, f"global_batch_size must be a multiple of the {ranks} processes")
-    demand_same_training(folder, config, rank)
+    there = (folder / LATEST).exists()
+    checkpoints.demand_same_training(
+        folder, asdict(config), rank, there=there, may_differ=MAY_DIFFER
+    )
     cuda = torch.cuda.is_available()
     if config.sharding == "full" and not cuda:
         raise Stop(WRONG_INPUT, "sharding full is Composer's FSDP, which needs GPUs")

@@ -3,7 +3,6 @@
 Written against nemo_toolkit 1.23. Imported by train.py once it has seen that NeMo 1 is there.
 """
 
-import json
 import math
 import os
 import time
@@ -23,6 +22,7 @@ from training.corpus import corpus
 from training.records import DIVERGED, Log, Stop
 
 DOCUMENT = 16_384  # bytes
+MAY_DIFFER = ("log_every", "checkpoint_every", "keep_checkpoints")
 
 
 def train(config: Configuration, folder: Path, nodes: int, devices: int) -> None:
@@ -32,8 +32,10 @@ def train(config: Configuration, folder: Path, nodes: int, devices: int) -> None
         Stop: It cannot go on; with the exit status and the reason.
     """
     rank = int(os.environ["RANK"])
-    folder.mkdir(parents=True, exist_ok=True)
-    _demand_same_model(config, folder, rank)
+    there = any((folder / "checkpoints").glob("*"))  # NeMo's name for it below its log_dir
+    checkpoints.demand_same_training(
+        folder, asdict(config), rank, there=there, may_differ=MAY_DIFFER
+    )
     # Each node writes its own copy, since the ranks have not met yet.
     data = Path(f"/tmp/nemo-launcher-{os.environ.get('MASTER_PORT', '0')}") / "text"  # noqa: S108
     if int(os.environ["LOCAL_RANK"]) == 0:
@@ -110,19 +112,6 @@ def _experiment(config: Configuration, folder: Path) -> dict[str, Any]:
             "model_parallel_size": copy,
         },
     }
-
-
-def _demand_same_model(config: Configuration, folder: Path, rank: int) -> None:
-    """Compare with what an earlier run wrote beside its checkpoints; write it if there is none."""
-    about = folder / "training.json"
-    now = asdict(config)
-    if about.exists():
-        then = json.loads(about.read_text(encoding="utf-8"))
-        may_differ = ("log_every", "checkpoint_every", "keep_checkpoints")
-        checkpoints.demand_same(then, now, folder, may_differ)
-    elif rank == 0:
-        content = json.dumps(now).encode()
-        checkpoints.write_file(about, lambda file: file.write(content))
 
 
 def _await(path: Path) -> None:

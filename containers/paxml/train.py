@@ -7,7 +7,6 @@ cannot go on, 2 wrong configuration, data or checkpoint, 3 the loss diverged.
 """
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ from training.records import WRONG_INPUT, Stop
 
 DEFAULT_CONFIGURATION = Path(__file__).resolve().parent / "configurations/tiny.json"
 MAY_DIFFER = ("log_every", "checkpoint_every", "keep_checkpoints")
-PROMISE = "configuration.json"
 
 
 def meet() -> None:
@@ -42,27 +40,10 @@ def meet() -> None:
     )
 
 
-def made(folder: Path) -> list[Path]:
-    """PaxML's checkpoints that are whole, from old to new."""
-    return sorted((folder / "checkpoints").glob("checkpoint_" + "[0-9]" * 8))
-
-
-def newest(folder: Path) -> int:
-    """The step of PaxML's newest checkpoint that is whole; 0 if there is none."""
-    return max((int(path.name.partition("_")[2]) for path in made(folder)), default=0)
-
-
-def demand_same(config: Configuration, folder: Path) -> None:
-    """Refuse checkpoints of another model; PaxML's own do not say which they are of."""
-    promise = folder / PROMISE
-    if made(folder):
-        if not promise.is_file():
-            raise Stop(WRONG_INPUT, f"{folder} has a checkpoint, but no {PROMISE}")
-        then = json.loads(promise.read_text(encoding="utf-8"))
-        checkpoints.demand_same(then, asdict(config), folder, MAY_DIFFER)
-    elif jax.process_index() == 0:
-        text = json.dumps(asdict(config)).encode()
-        checkpoints.write_file(promise, lambda file: file.write(text))
+def newest(folder: Path) -> int | None:
+    """The step of PaxML's newest checkpoint that is whole; None if there is none."""
+    found = (folder / "checkpoints").glob("checkpoint_" + "[0-9]" * 8)
+    return max((int(path.name.partition("_")[2]) for path in found), default=None)
 
 
 def digest(weights: Any) -> str:
@@ -96,7 +77,7 @@ def train(config: Configuration, folder: Path, path: Path | None) -> None:
         samples=len(train_windows),
         configuration=asdict(config),
     )
-    program = experiments.Training(config, log, lambda: newest(folder))
+    program = experiments.Training(config, log, lambda: newest(folder) or 0)
     experiment = experiments.LanguageModel(config, program, path)
     paxml.train.train_and_evaluate(
         experiment,
@@ -129,7 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if config.global_batch_size % jax.device_count():
         told = f"global_batch_size must be a multiple of the {jax.device_count()} processes"
         raise Stop(WRONG_INPUT, told)
-    demand_same(config, options.checkpoints)
+    checkpoints.demand_same_training(
+        options.checkpoints,
+        asdict(config),
+        jax.process_index(),
+        there=newest(options.checkpoints) is not None,
+        may_differ=MAY_DIFFER,
+    )
     train(config, options.checkpoints.resolve(), options.data)
     jax.distributed.shutdown()  # waits for all: without it the first to end would end the others
 

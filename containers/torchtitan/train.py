@@ -154,24 +154,13 @@ def load(path: Path, folder: Path, timeout_s: float) -> JobConfig:
     return job
 
 
-def remember(job: JobConfig, folder: Path) -> None:
-    """Write down what the checkpoints in a folder are of, or refuse those of another model.
-
-    Raises:
-        Stop: They are of another one, or the folder cannot be written.
-    """
+def demand_same_training(job: JobConfig, folder: Path) -> None:
+    """Refuse checkpoints of another training."""
     now = {**asdict(job.model), **asdict(job.training), **asdict(job.optimizer)}
-    place = folder / "configuration.json"
-    now = json.loads(json.dumps(now, default=str))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            checkpoints.demand_same(json.loads(place.read_text()), now, folder)
-        elif int(os.environ.get("RANK", "0")) == 0:
-            text = json.dumps(now).encode()
-            checkpoints.write_file(place, lambda file: file.write(text))
-    except (OSError, ValueError) as error:
-        raise Stop(WRONG_INPUT, f"{place} cannot be used: {error}") from error
+    whole = (folder / job.checkpoint.folder).glob("step-*/.metadata")  # as torchtitan finds them
+    checkpoints.demand_same_training(
+        folder, json.loads(json.dumps(now, default=str)), int(os.environ["RANK"]), there=any(whole)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -183,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(DEFAULT_CONFIGURATION, changes=False).parse_args(arguments)
     init_logger()
     job = load(options.configuration, options.checkpoints, options.timeout_s)
-    remember(job, options.checkpoints)
+    demand_same_training(job, options.checkpoints)
     ours = {"build_dataloader_fn": build_text, "build_metrics_processor_fn": Metrics}
     ours |= {"build_tokenizer_fn": None, "build_validator_fn": None, "state_dict_adapter": None}
     register_train_spec(job.model.name, replace(get_train_spec(), **ours))

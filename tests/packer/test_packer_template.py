@@ -30,6 +30,7 @@ def test_the_list_is_all_that_an_old_packer_misses(tmp_path: Path) -> None:
         assert (copy / path.name).read_text() == text
 
 
+@pytest.mark.lengthy
 @pytest.mark.skipif(KNOWS_ALL, reason="no Packer here, or one that knows them all")
 @pytest.mark.parametrize(("file", "name"), DROPPED)
 def test_an_old_packer_really_refuses_each(

@@ -10,7 +10,10 @@ from bakehouse import layout
 from bakehouse.images import load_images
 from bakehouse.machines import template
 
-pytestmark = pytest.mark.skipif(shutil.which("packer") is None, reason="packer is not installed")
+pytestmark = [
+    pytest.mark.lengthy,
+    pytest.mark.skipif(shutil.which("packer") is None, reason="packer is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 
 from bakehouse import engine
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
 NOTHING_MADE = """
 def test_makes_a_file(tmp_path):
     (tmp_path / "made.txt").write_text("made")
@@ -30,16 +29,6 @@ def test_forgets_a_volume():
     from bakehouse import engine
     engine.connect().volumes.create("{name}")
 """
-
-
-@pytest.fixture
-def session(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> pytest.Pytester:
-    """A session of its own, with the conftest.py of our tests and what that imports."""
-    pytester.makeconftest(CONFTEST.read_text())
-    markers = "markers =\n    docker: as ours\n    slow: as ours\n"
-    pythonpath = " ".join(str(folder) for folder in pytestconfig.getini("pythonpath"))
-    pytester.makeini(f"[pytest]\npythonpath = {pythonpath}\n{markers}")
-    return pytester
 
 
 @pytest.fixture

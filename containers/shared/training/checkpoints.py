@@ -12,6 +12,9 @@ from training.records import WRONG_INPUT, Stop
 MARKER = "complete.json"
 """Written last: a folder without it is no checkpoint."""
 
+NOTE = "configuration.json"
+"""What the checkpoints of a framework beside it are of; see `demand_same_training`."""
+
 
 def folder_of(checkpoints: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
@@ -80,6 +83,39 @@ def newest(checkpoints: Path) -> tuple[Path, dict[str, Any]] | None:
         except (OSError, ValueError):
             continue  # the marker itself was damaged: the one before is whole
     return None
+
+
+def demand_same_training(
+    folder: Path,
+    now: dict[str, Any],
+    rank: int,
+    *,
+    there: bool,
+    may_differ: tuple[str, ...] = (),
+) -> None:
+    """Hold a framework's own checkpoints, which do not say what they are of, against a note.
+
+    Args:
+        folder: Where they are. Rank 0 writes the note beside the first training's.
+        now: The configuration of this run.
+        rank: Of this process.
+        there: Whether the folder has a checkpoint that a resume would take.
+        may_differ: As `demand_same`.
+
+    Raises:
+        Stop: They are of another configuration, or there is no telling of which.
+    """
+    note = folder / NOTE
+    try:
+        if there:
+            if not note.exists():
+                raise Stop(WRONG_INPUT, f"{folder} has a checkpoint, but no {NOTE}")
+            demand_same(json.loads(note.read_text()), now, folder, may_differ)
+        elif rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_file(note, lambda file: file.write(json.dumps(now).encode()))
+    except (OSError, ValueError) as error:
+        raise Stop(WRONG_INPUT, f"{note} cannot be used: {error}") from error
 
 
 def demand_same(

@@ -379,6 +379,25 @@ class Checkpoints(unittest.TestCase):
         self.assertNotIn("steps", caught.exception.message)
         checkpoints.demand_same(then, {**then, "steps": 20}, self.folder, may_differ=("steps",))
 
+    def test_a_frameworks_checkpoints_are_held_against_the_note_of_their_training(self) -> None:
+        folder, two, four = self.folder / "new", {"layers": 2}, {"layers": 4}
+        checkpoints.demand_same_training(folder, four, 1, there=False)
+        self.assertFalse(folder.exists(), "only rank 0 writes")
+        for now in (four, two):  # the first one ended before its first checkpoint
+            checkpoints.demand_same_training(folder, now, 0, there=False)
+        checkpoints.demand_same_training(folder, two, 1, there=True)
+        note = folder / checkpoints.NOTE
+        for spoil, told in (
+            (note.exists, "layers was 2, is 4"),
+            (lambda: note.write_text("{"), "cannot be used"),
+            (note.unlink, "has a checkpoint, but no configuration.json"),
+        ):
+            spoil()
+            with self.assertRaises(records.Stop) as caught:
+                checkpoints.demand_same_training(folder, four, 0, there=True)
+            self.assertEqual(caught.exception.status, records.WRONG_INPUT)
+            self.assertIn(told, caught.exception.message)
+
 
 class Starter(unittest.TestCase):
     def setUp(self) -> None:
